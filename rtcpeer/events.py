@@ -1,0 +1,137 @@
+"""Every typed event of a voice session: what happened, the same for every protocol.
+
+Some come over the wire, through a codec; some are measured here, from the audio. All are facts: frozen, and
+nobody's to change. What one side *asks* of the other is in ``commands``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+Speaker = Literal["user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base class of every event."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{"type": name, …fields}`` of JSON types, as in ``events.jsonl``."""
+        return {"type": type(self).__name__} | {
+            f.name: _plain(getattr(self, f.name)) for f in fields(self)
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (tuple, list, frozenset)):
+        return [_plain(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseCompleted(Event):
+    """A phase of connecting ended: token, ice-config, gathering, signaling, transport, channel."""
+
+    phase: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted(Event):
+    """The far end is ready; ``details`` is what it said of the session, as it said it."""
+
+    id: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationStarted(Event):
+    """The conversation has a name on the far end's books."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted(Event):
+    """A speaker's voice became audible: ours as sent, theirs as played out."""
+
+    speaker: Speaker
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped(Event):
+    """A speaker has been silent for the hang-over time of the voice detector."""
+
+    speaker: Speaker
+    silence: float
+    """Seconds since the last voiced sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptCompleted(Event):
+    """A speaker's turn was transcribed in full."""
+
+    speaker: Speaker
+    text: str
+    """For reading: the protocol's mark-up (Orga's emotion tags) taken out."""
+    raw: str
+    """As it came over the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCompleted(Event):
+    """The agent's answer is generated whole; it may not be heard whole yet."""
+
+    text: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted(Event):
+    """The agent was cut short."""
+
+    played: float
+    """Seconds of its turn that were really handed on."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnMeasured(Event):
+    """The agent answered: how long after we fell silent it became audible here."""
+
+    turnaround: float
+    """Seconds from the last voiced sample we sent to the first audible one played out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReported(Event):
+    """Something went wrong and the session goes on: the far end said so, or sent what we refused."""
+
+    message: str
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(Event):
+    """A well-formed message that this codec does not know; kept, never dropped."""
+
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventsMissed(Event):
+    """A reader fell so far behind that the log has forgotten this many events."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed(Event):
+    """The session is over: always the last event."""
+
+    reason: Literal["local", "remote", "lost"]
+    detail: str = ""

@@ -1,0 +1,26 @@
+"""The protocols this peer speaks: one file each, and one line here."""
+
+from __future__ import annotations
+
+from ..errors import ConfigurationError
+from .base import Message, Profile, Said, Side, VoiceProtocol
+from .orga import Orga
+
+PROTOCOLS: dict[str, type[VoiceProtocol]] = {protocol.profile.name: protocol for protocol in (Orga,)}
+
+
+def find_protocol(protocol: str | type[VoiceProtocol]) -> type[VoiceProtocol]:
+    """Return the class for a name; a class is its own answer, so that a protocol may live outside the tree.
+
+    Raises:
+        ConfigurationError: no such protocol; the message lists those there are.
+    """
+    if not isinstance(protocol, str):
+        return protocol
+    try:
+        return PROTOCOLS[protocol]
+    except KeyError:
+        raise ConfigurationError(f"unknown protocol {protocol!r}; there is {', '.join(PROTOCOLS)}") from None
+
+
+__all__ = ["PROTOCOLS", "Message", "Orga", "Profile", "Said", "Side", "VoiceProtocol", "find_protocol"]
