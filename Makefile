@@ -1,0 +1,92 @@
+# What a machine needs: make, and Python 3.11 or newer with its venv module. Everything else goes into .venv,
+# which is made on demand, kept, and brought up to date when pyproject.toml or requirements.lock change.
+
+PYTHON      ?= python3
+VENV        ?= .venv
+PYTEST_ARGS ?=
+DEMO_ARGS   ?=
+IMAGE       ?= rtcpeer
+IMAGE_ARGS  ?=
+
+# `python -m` and not the scripts: it works in a folder whose path is too long for a #! line or has a blank in it.
+python  := $(VENV)/bin/python
+install := $(python) -m pip install --quiet --disable-pip-version-check --no-input --constraint requirements.lock
+pinned  := pyproject.toml requirements.lock
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench interop interop-parts image lock clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  Variables: PYTHON=python3.12  VENV=.venv  PYTEST_ARGS='-k opus -x'  DEMO_ARGS='--out DIR'  IMAGE=rtcpeer  IMAGE_ARGS='--build-arg …'"
+
+demo: $(VENV)/.runtime  ## a real call on this machine: speech both ways, transcript, recording in rtcpeer-demo/
+	@$(python) -m rtcpeer demo $(DEMO_ARGS)
+
+test: check  ## everything that must be green: ruff, mypy --strict, pytest
+	@$(python) -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev  ## ruff and mypy --strict only
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+
+bench: $(VENV)/.dev  ## what a frame of audio costs here and in stock aiortc, side by side
+	@for bench in tests/bench/*.py; do $(python) "$$bench" || exit 1; done
+
+interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node (see tests/interop/apt-packages.txt)
+	@$(python) -m pytest tests/interop $(PYTEST_ARGS)
+
+interop-parts: $(VENV)/.interop tests/interop/node_modules/.installed
+
+image: Dockerfile  ## build the container image with docker, podman or buildah
+	@if docker info >/dev/null 2>&1; then set -x; docker build $(IMAGE_ARGS) -t $(IMAGE) .; \
+	elif command -v podman >/dev/null; then set -x; podman build --format docker $(IMAGE_ARGS) -t $(IMAGE) .; \
+	elif command -v buildah >/dev/null; then set -x; buildah build --format docker $(IMAGE_ARGS) -t $(IMAGE) .; \
+	else echo "make image needs a running docker, or podman, or buildah (Debian: apt-get install podman)" >&2; exit 1; fi
+
+# uv resolves for every Python >= 3.11 and every platform at once; pip freeze and pip-compile only for the one they run
+# on. --fork-strategy fewest: the same version everywhere, if one exists. It writes no index address into the file.
+lock: $(VENV)/.made  ## renew requirements.lock: the newest versions that pyproject.toml allows
+	@$(python) -m venv --clear $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(VENV)/lock/bin/python -m uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
+		--all-extras --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--output-file requirements.lock pyproject.toml
+	@rm -rf $(VENV)/lock
+	@git --no-pager diff --stat -- requirements.lock 2>/dev/null || true
+
+clean:  ## remove .venv, caches, node_modules, what demo and builds wrote
+	rm -rf $(VENV) build dist rtcpeer-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/interop/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is written when its step has succeeded, so that an interrupted installation starts again.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "rtcpeer needs Python 3.11 or newer, and $(PYTHON) is `$(PYTHON) --version 2>&1`. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make a virtual environment: its venv module is missing. Debian, Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made $(pinned)
+	@echo "installing rtcpeer into $(VENV) (once; about half a minute)" >&2
+	@$(install) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made $(pinned)
+	@echo "installing rtcpeer and its development tools into $(VENV) (once; about half a minute)" >&2
+	@$(install) --editable '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.interop: $(VENV)/.made $(pinned)
+	@echo "installing rtcpeer, its development tools and Playwright into $(VENV) (once; about half a minute)" >&2
+	@$(install) --editable '.[dev,interop]'
+	@touch $@ $(VENV)/.dev $(VENV)/.runtime
+
+tests/interop/node_modules/.installed: tests/interop/package.json tests/interop/package-lock.json
+	@command -v npm >/dev/null || { echo "make interop needs Node and npm. Debian, Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
+	@cd tests/interop && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
