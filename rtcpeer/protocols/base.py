@@ -172,8 +172,17 @@ class VoiceProtocol(ABC):
 
 
 def load_object(message: Message) -> dict[str, Any]:
-    """Parse one JSON object; anything else is a ``ValueError``."""
-    found = json.loads(message)
+    """Parse one JSON object.
+
+    Raises:
+        ValueError: the message is no JSON; NaN and Infinity are none (RFC 8259, 6).
+        TypeError: it is JSON, but no object.
+    """
+    found = json.loads(message, parse_constant=_refuse_constant)
     if not isinstance(found, dict):
-        raise ValueError("expected a JSON object")
+        raise TypeError("expected a JSON object")
     return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,454 @@
+"""Orga before media: token, ICE servers and the call, both sides, as values.
+
+The service is FastAPI-shaped: refusals are ``{"error": {…}}``, a field that is missing or wrong is 422 with
+``{"detail": [{"loc", "msg", "type"}]}`` (Orga docs, reference/api-reference and reference/errors/error-codes).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from ..errors import AuthError, ConfigurationError, RemoteProtocolError, RtcPeerError, SignalingError, TokenExpired
+from .base import VoiceProtocol
+from .http import (
+    Answer,
+    HttpRequest,
+    HttpResponse,
+    IceServer,
+    Offer,
+    Refusal,
+    RequestRefused,
+    Token,
+    TokenRequest,
+    json_response,
+)
+
+PATHS = {
+    "token": "/v1/realtime/client-secrets",
+    "ice": "/v1/realtime/ice-config",
+    "call": "/v1/realtime/calls",
+}
+
+CALL_DEFAULTS: Mapping[str, Any] = {
+    "voice": "Sofía",
+    "model": "orga-1-beta",
+    "temperature": 0.5,
+    "return_transcription": False,
+    "instructions": None,
+    "modalities": ("audio", "video"),
+    "history": True,
+}
+"""What the vendor's SDK (core 1.1.1) puts into ``params`` for what is not set, in its order."""
+
+ICE_SCHEMES = ("stun:", "stuns:", "turn:", "turns:")
+LONGEST_QUOTE = 200
+"""Characters of the server's own words that an error of ours repeats."""
+
+# What a server might echo of a credential: Orga's keys, JWTs, and anything announced as one.
+_SECRET = re.compile(r"\bsk[-_][\w-]+|\beyJ[\w-]+(?:\.[\w-]*)*|(?<=bearer )\S+|(?<=token=)[^\s&]+", re.IGNORECASE)
+
+
+class OrgaHttp(VoiceProtocol):
+    """The HTTP half of ``Orga``."""
+
+    # client-secrets
+
+    @classmethod
+    def token_request(cls, base_url: str, api_key: str, options: Mapping[str, str]) -> HttpRequest:
+        """Ask for a token; the option ``email`` is what servers before December 2025 require."""
+        email = options.get("email")
+        url = _url(base_url, "token") + (f"?{urlencode({'email': email})}" if email else "")
+        return HttpRequest("POST", url, _headers(api_key, "API key") | {"content-type": "application/json"})
+
+    @classmethod
+    def parse_token(cls, response: HttpResponse) -> Token:
+        match _content(response, "token"):
+            case {"ephemeral_token": str(value), **rest} if value.isascii() and value.isprintable() and value.strip():
+                return Token(value.strip(), _parse_time(rest.get("expires_at")))
+        raise RemoteProtocolError("token: the server's answer has no usable ephemeral_token")
+
+    @classmethod
+    def parse_token_request(cls, request: HttpRequest) -> TokenRequest:
+        return TokenRequest(request.bearer, dict(parse_qsl(_query(request.url))))
+
+    @classmethod
+    def token_response(cls, token: Token) -> HttpResponse:
+        expires_at = None
+        if token.expires_at is not None:
+            # UTC without saying so, with microseconds: as in the vendor's example.
+            moment = datetime.fromtimestamp(token.expires_at, UTC).replace(tzinfo=None)
+            expires_at = moment.isoformat(timespec="microseconds")
+        content = {"ephemeral_token": token.value, "token_type": "bearer", "expires_at": expires_at}
+        return json_response(200, content)
+
+    # ice-config
+
+    @classmethod
+    def ice_request(cls, base_url: str, token: str) -> HttpRequest:
+        return HttpRequest("GET", _url(base_url, "ice"), _headers(token, "token"))
+
+    @classmethod
+    def parse_ice(cls, response: HttpResponse) -> tuple[IceServer, ...]:
+        match _content(response, "ice"):
+            case {"iceServers": list(entries)} | list(entries):  # the bare list: docs, version 1.1
+                return tuple(_parse_ice_server(entry, number) for number, entry in enumerate(entries, 1))
+        raise RemoteProtocolError("ice-config: the server's answer has no list iceServers")
+
+    @classmethod
+    def parse_ice_request(cls, request: HttpRequest) -> str | None:
+        return request.bearer
+
+    @classmethod
+    def ice_response(cls, servers: tuple[IceServer, ...]) -> HttpResponse:
+        return json_response(200, {"iceServers": [server.to_dict() for server in servers]})
+
+    # calls
+
+    @classmethod
+    def offer_request(cls, base_url: str, offer: Offer) -> HttpRequest:
+        # email belongs to the token; where mcp_server belongs is not published, its page shows it beside params.
+        params = {name: value for name, value in offer.params.items() if name not in ("mcp_server", "email")}
+        body: dict[str, Any] = {
+            "offer": {"sdp": offer.sdp, "type": "offer", "candidates": list(_candidates(offer.sdp))},
+            "params": params,
+        }
+        if offer.params.get("mcp_server") is not None:
+            body["mcp_server"] = offer.params["mcp_server"]
+        headers = _headers(offer.token, "token") | {"content-type": "application/json"}
+        return HttpRequest("POST", _url(base_url, "call"), headers, json.dumps(body).encode())
+
+    @classmethod
+    def parse_answer(cls, response: HttpResponse) -> Answer:
+        match _content(response, "call"):
+            case {
+                "conversation_id": str(conversation_id),
+                "answer": {"sdp": str(sdp), **rest},
+            } if conversation_id and sdp.startswith("v=0") and rest.get("type", "answer") == "answer":
+                return Answer(sdp, conversation_id)
+        raise RemoteProtocolError("calls: the server's answer lacks conversation_id or an SDP answer")
+
+    @classmethod
+    def parse_offer(cls, request: HttpRequest, *, strict: bool = False) -> Offer:
+        """Read a call; candidates that only the list names are merged into the SDP.
+
+        The vendor's pages disagree on whether ``params`` is required: it is with ``strict``.
+        """
+        try:
+            body = json.loads(request.body)
+        except (ValueError, RecursionError) as exc:
+            raise _invalid("JSON decode error", "body") from exc
+        if not isinstance(body, dict):
+            raise _invalid("Input should be a valid dictionary", "body")
+        for name in ("offer", "params") if strict else ("offer",):
+            if body.get(name) is None:
+                raise RequestRefused(Refusal.MISSING_FIELD, "Field required", field=("body", name))
+        return Offer(_parse_sdp(body["offer"]), _parse_params(body), request.bearer)
+
+    @classmethod
+    def answer_response(cls, answer: Answer) -> HttpResponse:
+        content = {"conversation_id": answer.conversation_id, "answer": {"sdp": answer.sdp, "type": "answer"}}
+        return json_response(200, content)
+
+    # Refusals
+
+    @classmethod
+    def refusal_response(cls, refused: RequestRefused, route: str) -> HttpResponse:
+        match refused.refusal:
+            case Refusal.MISSING_FIELD | Refusal.INVALID_FIELD as refusal:
+                loc = [int(part) if part.isdecimal() else part for part in refused.field]
+                kind = "missing" if refusal is Refusal.MISSING_FIELD else "value_error"
+                return json_response(422, {"detail": [{"loc": loc, "msg": str(refused), "type": kind}]})
+            case _ if refused.refusal in _CREDENTIAL and route == "token":
+                # As documented: the envelope stands in its own message.
+                return _error(401, _envelope("Incorrect or inactive API key provided.", "invalid_request_error"))
+            case Refusal.NO_CREDENTIAL if route == "ice":
+                return _error(403, "Not authenticated")
+            case _ if refused.refusal in _CREDENTIAL:
+                # Only "Invalid ephemeral token" is documented; calls names the other two causes in prose.
+                said = _CREDENTIAL[refused.refusal] if route == "call" else "Invalid ephemeral token"
+                return _error(401, said)
+            case Refusal.USER_NOT_FOUND:
+                return _error(404, "User not found.", "not_found_error")
+            case Refusal.NOT_FOUND:
+                return _error(404, "Not Found", "not_found_error")
+            case Refusal.RATE_LIMITED:
+                return _error(429, "Too many requests.", "rate_limit_error", {"retry-after": "1"})
+            case _:
+                return _error(500, "Internal server error.", "server_error")
+
+
+_CREDENTIAL = {
+    Refusal.BAD_API_KEY: "Invalid ephemeral token",
+    Refusal.NO_CREDENTIAL: "Not authenticated",
+    Refusal.BAD_TOKEN: "Invalid ephemeral token",
+    Refusal.EXPIRED_TOKEN: "Ephemeral token has expired",
+    Refusal.SPENT_TOKEN: "Ephemeral token was already consumed",
+}
+
+
+def _envelope(message: object, kind: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+def _error(
+    status: int, message: object, kind: str = "invalid_request_error", headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    return json_response(status, _envelope(message, kind), headers)
+
+
+# Requests
+
+
+def _url(base_url: str, route: str) -> str:
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise ConfigurationError("the base URL must read http(s)://host[:port][/path], without query or fragment")
+    return base_url.rstrip("/") + PATHS[route]
+
+
+def _query(url: str) -> str:
+    return url.partition("?")[2].partition("#")[0]
+
+
+def _headers(credential: str | None, name: str) -> dict[str, str]:
+    if credential is None:
+        return {"accept": "application/json"}
+    if not (credential.isascii() and credential.isprintable() and credential.strip() == credential and credential):
+        raise ConfigurationError(f"the {name} is empty or has spaces, line breaks or non-ASCII characters in it")
+    return {"accept": "application/json", "authorization": f"Bearer {credential}"}
+
+
+def _sections(sdp: str) -> Iterator[tuple[str | None, list[str]]]:
+    """Yield ``mid, lines`` of each m-line of an SDP (RFC 8866, 5)."""
+    section: list[str] | None = None
+    for line in [*sdp.splitlines(), "m="]:
+        if line.startswith("m="):
+            if section is not None:
+                mids = [text.removeprefix("a=mid:").strip() for text in section if text.startswith("a=mid:")]
+                yield (mids[0] if mids else None), section
+            section = []
+        if section is not None:
+            section.append(line)
+
+
+def _candidates(sdp: str) -> Iterator[dict[str, Any]]:
+    """Yield the candidates of an SDP as W3C ``RTCIceCandidateInit`` objects."""
+    for index, (mid, lines) in enumerate(_sections(sdp)):
+        for line in lines:
+            if line.startswith("a=candidate:"):
+                found: dict[str, Any] = {"candidate": line.removeprefix("a=")}
+                if mid is not None:
+                    found["sdpMid"] = mid
+                yield found | {"sdpMLineIndex": index}
+
+
+# Answers
+
+
+def _content(response: HttpResponse, route: str) -> Any:
+    """The JSON of a 2xx answer; everything else is raised as the error of its kind."""
+    if not response.ok:
+        raise _refusal_error(response, route)
+    try:
+        return json.loads(response.body)
+    except (ValueError, RecursionError) as exc:
+        raise RemoteProtocolError(f"{_name(route)}: the server answered {_nonsense(response)}") from exc
+
+
+def _name(route: str) -> str:
+    return PATHS[route].rpartition("/")[2]
+
+
+def _nonsense(response: HttpResponse) -> str:
+    if not response.body.strip():
+        return "with an empty body"
+    if response.body.lstrip().startswith(b"<") or "html" in response.headers.get("content-type", ""):
+        return "HTML instead of JSON: is the base URL right?"
+    return f"{len(response.body)} bytes that are not JSON"
+
+
+def _refusal_error(response: HttpResponse, route: str) -> RtcPeerError:
+    status = response.status
+    try:
+        said = _safe(_words(json.loads(response.body)))
+    except (ValueError, RecursionError):
+        said = _nonsense(response)
+    message = f"{_name(route)}: the server answered {status}" + (f": {said}" if said else "")
+    if status in (401, 403):
+        if "expired" in said.lower():
+            return TokenExpired(f"{message} (ask for a fresh token)")
+        return AuthError(f"{message} ({'is the API key right?' if route == 'token' else 'is the token right?'})")
+    return SignalingError(message, status=status, retry_after=_retry_after(response))
+
+
+def _words(found: Any) -> str:
+    """Find the server's own words in whatever shape its error has."""
+    while isinstance(found, dict):
+        # error.message may be an error envelope itself, as client-secrets has it.
+        found = next((found[name] for name in ("error", "message", "detail", "msg") if found.get(name)), "")
+    if isinstance(found, list):
+        return "; ".join(_detail(item) for item in found[:3])
+    return found if isinstance(found, str) else ""
+
+
+def _detail(item: Any) -> str:
+    """One entry of FastAPI's ``detail``: ``body.offer: Field required``."""
+    match item:
+        case {"loc": list(loc), "msg": str(text)}:
+            return f"{'.'.join(str(part) for part in loc if isinstance(part, (str, int)))}: {text}"
+        case {"msg": str(text)} | str(text):
+            return text
+    return ""
+
+
+def _safe(text: str) -> str:
+    """Make a stranger's words fit to be shown: one line, no control characters, no credentials, not too long."""
+    shown = "".join(character if character.isprintable() else " " for character in text[: 20 * LONGEST_QUOTE])
+    shown = _SECRET.sub("…", " ".join(shown.split()))
+    return shown if len(shown) <= LONGEST_QUOTE else shown[: LONGEST_QUOTE - 1] + "…"
+
+
+def _retry_after(response: HttpResponse) -> float | None:
+    text = response.headers.get("retry-after", "").strip()
+    # RFC 9110, 10.2.3 also allows a date: that needs a clock, which a codec has not.
+    return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else None
+
+
+def _parse_time(value: Any) -> float | None:
+    """ISO 8601, in UTC unless it says otherwise, or Unix seconds; what is neither counts as not said."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def _parse_ice_server(entry: Any, number: int) -> IceServer:
+    match entry:
+        case {"urls": str(url)} | {"url": str(url)}:
+            urls = [url]
+        case {"urls": list(urls)} if urls and all(isinstance(url, str) for url in urls):
+            pass
+        case _:
+            raise RemoteProtocolError(f"ice-config: server {number} has no urls")
+    if not all(url.isascii() and url.isprintable() and url.startswith(ICE_SCHEMES) for url in urls):
+        raise RemoteProtocolError(f"ice-config: server {number} has a URL that is neither STUN nor TURN")
+    username, credential = entry.get("username"), entry.get("credential")
+    if not all(value is None or isinstance(value, str) for value in (username, credential)):
+        raise RemoteProtocolError(f"ice-config: server {number} has a username or credential that is no text")
+    return IceServer(tuple(urls), username, credential)
+
+
+# Offers, as a server reads them
+
+
+def _invalid(message: str, *field: str) -> RequestRefused:
+    return RequestRefused(Refusal.INVALID_FIELD, message, field=field)
+
+
+def _parse_sdp(offer: Any) -> str:
+    """Read ``offer`` and merge its list of candidates into its SDP."""
+    if not isinstance(offer, dict):
+        raise _invalid("Input should be a valid dictionary", "body", "offer")
+    sdp, candidates = offer.get("sdp"), offer.get("candidates") or []
+    if sdp is None:
+        raise RequestRefused(Refusal.MISSING_FIELD, "Field required", field=("body", "offer", "sdp"))
+    if not isinstance(sdp, str) or not sdp.startswith("v=0"):
+        raise _invalid("Input should be an SDP", "body", "offer", "sdp")
+    if offer.get("type", "offer") != "offer":
+        raise _invalid("Input should be 'offer'", "body", "offer", "type")
+    if not isinstance(candidates, list):
+        raise _invalid("Input should be a valid list", "body", "offer", "candidates")
+
+    sections = list(_sections(sdp))
+    # Foundation to type (RFC 8839, 5.1): a browser's list has a ufrag behind that which its SDP has not.
+    known = [{tuple(line.split()[:8]) for line in lines} for _, lines in sections]
+    for number, item in enumerate(candidates):
+        where = ("body", "offer", "candidates", str(number))
+        match item:
+            case {"candidate": str(text)} if text.startswith("candidate:") and text.isprintable():
+                line = f"a={text}"
+            case {"candidate": ""}:  # end of candidates
+                continue
+            case _:
+                raise _invalid("Input should be an ICE candidate", *where, "candidate")
+        mid, index = item.get("sdpMid"), item.get("sdpMLineIndex")
+        mids = [name for name, _ in sections]
+        if mid is not None and mid in mids:
+            place = mids.index(mid)
+        elif mid is None and isinstance(index, int) and 0 <= index < len(sections):
+            place = index
+        else:
+            raise _invalid("No such m-line in the SDP", *where)
+        if tuple(line.split()[:8]) not in known[place]:
+            known[place].add(tuple(line.split()[:8]))
+            lines = sections[place][1]
+            end = lines.index("a=end-of-candidates") if "a=end-of-candidates" in lines else len(lines)
+            lines.insert(end, line)
+
+    head = sdp.splitlines()[: len(sdp.splitlines()) - sum(len(lines) for _, lines in _sections(sdp))]
+    return "".join(f"{line}\r\n" for line in [*head, *(line for _, lines in sections for line in lines)])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+_PARAM_CHECKS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "voice": (_is_text, "Input should be a valid string"),
+    "model": (_is_text, "Input should be a valid string"),
+    # 0 to 1 is the SDK's rule; whether the service has one is not published.
+    "temperature": (_is_number, "Input should be a valid number"),
+    "return_transcription": (_is_flag, "Input should be a valid boolean"),
+    "instructions": (_is_text, "Input should be a valid string"),
+    "modalities": (_is_texts, "Input should be a valid list of strings"),
+    "history": (_is_flag, "Input should be a valid boolean"),
+}
+
+
+def _parse_params(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Check ``params`` and fill in what is absent; names that are new to us are kept."""
+    given = body.get("params")
+    if given is None:
+        given = {}
+    if not isinstance(given, dict):
+        raise _invalid("Input should be a valid dictionary", "body", "params")
+    params: dict[str, Any] = {**CALL_DEFAULTS, "modalities": list(CALL_DEFAULTS["modalities"])}
+    for name, value in given.items():
+        if value is None:
+            continue
+        check, message = _PARAM_CHECKS.get(name, (None, ""))
+        if check is not None and not check(value):
+            raise _invalid(message, "body", "params", name)
+        params[name] = value
+    place = ("body", "params") if params.get("mcp_server") is not None else ("body",)
+    match params.pop("mcp_server", None) or body.get("mcp_server"):
+        case None:
+            pass
+        case {"id": str(), "alias": str(), "url": str()} as server:
+            params["mcp_server"] = server
+        case _:
+            raise _invalid("Input should have id, alias and url", *place, "mcp_server")
+    return params
