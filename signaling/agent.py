@@ -1,0 +1,328 @@
+"""The agent: plays a scenario on a session.
+
+``Director`` decides and is pure: what happened goes in, with ``now`` in seconds, and what to do comes out. ``Agent`` is
+the shell that waits, plays and sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from rtcpeer.commands import Command, UpdateSession
+from rtcpeer.errors import LocalProtocolError, RtcPeerError
+from rtcpeer.events import (
+    ConversationStarted,
+    Event,
+    ResponseCompleted,
+    SessionStarted,
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptCompleted,
+)
+from rtcpeer.protocols.base import Side
+
+from .scenario import Line, Scenario, Turn, speech_file
+
+if TYPE_CHECKING:
+    from rtcpeer.audio.sources import QueueSource
+    from rtcpeer.session import Playback, Session
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send an event."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Play a speech file, ``tone`` or ``echo``; what was playing has ended before."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hush:
+    """Stop what is playing."""
+
+    interrupted: bool
+    """The user cut in; otherwise nobody did."""
+
+
+Action = Tell | Speak | Hush
+
+
+class Director:
+    """Decides what the agent does; one a call.
+
+    Args:
+        transcribe: The caller wants to read what the user said.
+        active: The faults active now; ``late-transcript``, ``early-done`` and ``late-done`` are looked at.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        transcribe: bool = False,
+        active: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
+        self._scenario = scenario
+        self._transcribe = transcribe
+        self._active = active
+        self._taken = 0
+        self._answering: Turn | None = None
+        self._thinking_until: float | None = None
+        self._speaking: Line | None = None
+        self._done_told = False
+
+    @property
+    def due(self) -> float | None:
+        """When ``tick`` wants to be called, or ``None``."""
+        return self._thinking_until
+
+    def begin(self) -> Iterator[Action]:
+        """The call is up."""
+        match self._scenario.kind:
+            case "tone":
+                yield Speak("tone")
+            case "echo":
+                yield Speak("echo")
+            case "script" if self._scenario.greeting is not None:
+                yield from self._speak(self._scenario.greeting)
+
+    def change(self, scenario: Scenario) -> Iterator[Action]:
+        """Another scenario from here on; what was going on is dropped."""
+        yield Hush(interrupted=False)
+        yield from self._finish()
+        self._scenario, self._taken = scenario, 0
+        self._answering = self._thinking_until = None
+        yield from self.begin()
+
+    def hear(self, said: Event | Command, now: float) -> Iterator[Action]:
+        """Something came from the session."""
+        match said:
+            case SpeechStarted("user") if self._speaking is not None:
+                yield Hush(interrupted=True)
+                yield from self._finish()
+            case SpeechStarted("user"):
+                # They go on after a pause that sounded like an end: the same turn is answered later.
+                self._thinking_until = None
+            case SpeechStopped("user") if self._scenario.turns and self._speaking is None:
+                if self._answering is None:
+                    self._answering = self._scenario.turns[self._taken % len(self._scenario.turns)]
+                    self._taken += 1
+                    if "late-transcript" not in self._active():
+                        yield from self._tell_heard()
+                self._thinking_until = now + self._scenario.think_time
+
+    def tick(self, now: float) -> Iterator[Action]:
+        """Time has passed."""
+        if self._thinking_until is None or now < self._thinking_until or self._answering is None:
+            return
+        self._thinking_until = None
+        yield from self._speak(self._answering.answer)
+
+    def played(self) -> Iterator[Action]:
+        """What was playing has been sent to its end."""
+        yield from self._finish()
+
+    def _speak(self, line: Line) -> Iterator[Action]:
+        self._speaking, self._done_told = line, False
+        yield Speak(line.say)
+        active = self._active()
+        if "early-done" in active or (self._scenario.done_order == "early" and "late-done" not in active):
+            yield from self._tell_done()
+
+    def _finish(self) -> Iterator[Action]:
+        """The line being spoken is over, cut or not: it is marked done once, and its turn is no more."""
+        if self._speaking is None:
+            return
+        if not self._done_told:
+            yield from self._tell_done()
+        if "late-transcript" in self._active() and self._answering is not None:
+            yield from self._tell_heard()
+        self._speaking = self._answering = None
+
+    def _tell_done(self) -> Iterator[Action]:
+        assert self._speaking is not None
+        self._done_told = True
+        yield Tell(ResponseCompleted(self._speaking.text, self._speaking.text))
+
+    def _tell_heard(self) -> Iterator[Action]:
+        if self._transcribe and self._answering is not None:
+            yield Tell(TranscriptCompleted("user", self._answering.heard, self._answering.heard))
+
+
+class Agent:
+    """Plays the server's side of one call; ``run`` returns when the call is over.
+
+    Args:
+        params: The call's parameters; ``settings`` starts as a copy of them and follows ``UpdateSession``.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        scenario: Scenario,
+        *,
+        session_id: str,
+        conversation_id: str,
+        params: Mapping[str, Any],
+        active: Callable[[], frozenset[str]],
+    ) -> None:
+        self._session = session
+        self._session_id = session_id
+        self._conversation_id = conversation_id
+        self.settings: dict[str, Any] = dict(params)
+        self.interruptions: list[float] = []
+        """Seconds of speech that had been played each time the user cut in; the last hundred."""
+        self._director = Director(scenario, transcribe=bool(params.get("return_transcription")), active=active)
+        # Small: the reader waits when it is full, and the session's own log is what keeps the rest.
+        self._inbox: asyncio.Queue[Event | Command | Scenario | Playback | None] = asyncio.Queue(100)
+        self._playback: Playback | None = None
+        self._companion: asyncio.Task[None] | None = None
+        self._files = contextlib.ExitStack()
+
+    def change(self, scenario: Scenario) -> None:
+        """Play another scenario from here on."""
+        with contextlib.suppress(asyncio.QueueFull):  # a hundred things wait: the call is beyond steering
+            self._inbox.put_nowait(scenario)
+
+    async def run(self) -> None:
+        """Play until the call ends, however it ends.
+
+        Raises:
+            IceError, OpenTimeout, ConnectionLost: the call never came up.
+        """
+        await self._session.opened()
+        reader = asyncio.create_task(self._read())
+        try:
+            await self._introduce()
+            await self._act(self._director.begin())
+            await self._play_on()
+        finally:
+            reader.cancel()
+            await self._stop_playing()
+            await asyncio.gather(reader, return_exceptions=True)
+            self._files.close()
+
+    async def _play_on(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout_at(self._director.due):
+                    found = await self._inbox.get()
+            except TimeoutError:
+                await self._act(self._director.tick(loop.time()))
+                continue
+            match found:
+                case None:
+                    return
+                case Scenario():
+                    await self._act(self._director.change(found))
+                case Event() | Command():
+                    if isinstance(found, UpdateSession):
+                        self._apply(found)
+                    await self._act(self._director.hear(found, loop.time()))
+                case playback if playback is self._playback:  # one that was cancelled has nothing to report
+                    await self._stop_playing()
+                    await self._act(self._director.played())
+
+    async def _introduce(self) -> None:
+        may_say = self._session.protocol.speaks[Side.SERVER]
+        if SessionStarted in may_say:
+            details = {
+                "id": self._session_id,
+                "object": "realtime.session",
+                **{
+                    name: self.settings.get(name)
+                    for name in (
+                        "model",
+                        "voice",
+                        "temperature",
+                        "instructions",
+                        "modalities",
+                        "return_transcription",
+                    )
+                },
+            }
+            await self._tell(SessionStarted(self._session_id, details))
+        if ConversationStarted in may_say:
+            await self._tell(ConversationStarted(self._conversation_id))
+
+    def _apply(self, update: UpdateSession) -> None:
+        for name, value in asdict(update).items():
+            if value is not None:
+                self.settings[name] = list(value) if isinstance(value, tuple) else value
+
+    async def _act(self, actions: Iterator[Action]) -> None:
+        for action in actions:
+            match action:
+                case Tell(event):
+                    await self._tell(event)
+                case Hush(interrupted):
+                    if interrupted and self._playback is not None:
+                        self.interruptions = [*self.interruptions[-99:], self._playback.played]
+                    await self._stop_playing()
+                case Speak(what):
+                    await self._speak(what)
+
+    async def _tell(self, event: Event) -> None:
+        try:
+            await self._session.send(event)
+        except LocalProtocolError as exc:
+            logger.debug("the protocol has no word for it: %s", exc)
+        except RtcPeerError as exc:
+            # The channel is gone; the session says so on its own account.
+            logger.info("could not tell the caller: event=%s cause=%s", type(event).__name__, type(exc).__name__)
+
+    async def _speak(self, what: str) -> None:
+        from rtcpeer.audio.sources import QueueSource, ToneSource
+
+        match what:
+            case "tone":
+                self._playback = await self._session.play(ToneSource(440.0))
+            case "echo":
+                queue = QueueSource()
+                self._playback = await self._session.play(queue)
+                self._companion = asyncio.create_task(self._echo(queue))
+            case _:
+                path = self._files.enter_context(resources.as_file(speech_file(what)))
+                self._playback = await self._session.play(path)
+                self._companion = asyncio.create_task(self._report(self._playback))
+
+    async def _stop_playing(self) -> None:
+        if self._playback is not None:
+            self._playback.cancel()
+        if self._companion is not None:
+            self._companion.cancel()
+            await asyncio.gather(self._companion, return_exceptions=True)
+        self._playback = self._companion = None
+
+    async def _report(self, playback: Playback) -> None:
+        with contextlib.suppress(RtcPeerError):
+            await playback
+        await self._inbox.put(playback)
+
+    async def _echo(self, queue: QueueSource) -> None:
+        async for frame in self._session.audio:
+            queue.put(frame)
+
+    async def _read(self) -> None:
+        try:
+            with contextlib.suppress(RtcPeerError):  # ConnectionLost: over is over
+                async for said in self._session:
+                    await self._inbox.put(said)
+        except Exception:
+            logger.exception("the session's events broke off")
+        await self._inbox.put(None)
