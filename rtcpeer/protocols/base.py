@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -171,18 +172,41 @@ class VoiceProtocol(ABC):
         """The vendor's status and body for a refusal on ``route`` (a key of ``profile.paths``)."""
 
 
-def load_object(message: Message) -> dict[str, Any]:
-    """Parse one JSON object.
+DEEPEST = 64
+"""Levels of nesting that a message may have: what decodes must also be writable, and walkable, without care."""
+
+
+def load_json(data: str | bytes) -> Any:
+    """Parse JSON as RFC 8259 has it, not as Python's reader stretches it.
 
     Raises:
-        ValueError: the message is no JSON; NaN and Infinity are none (RFC 8259, 6).
-        TypeError: it is JSON, but no object.
+        ValueError: no JSON; NaN or Infinity; a number beyond a double; nested deeper than ``DEEPEST``.
+        RecursionError: nested so deep that not even that could be found out.
     """
-    found = json.loads(message, parse_constant=_refuse_constant)
+    found = json.loads(data, parse_constant=_finite, parse_float=_finite)
+    level = [found]
+    for _ in range(DEEPEST):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return found
+    raise ValueError(f"nested deeper than {DEEPEST} levels")
+
+
+def load_object(message: Message) -> dict[str, Any]:
+    """Parse one JSON object: ``load_json``, and ``TypeError`` for JSON that is no object."""
+    found = load_json(message)
     if not isinstance(found, dict):
         raise TypeError("expected a JSON object")
     return found
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no JSON number")
+    return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,8 +78,8 @@ class Offer:
     """One side proposes a call."""
 
     sdp: str = field(repr=False)
-    params: Mapping[str, Any] = field(default_factory=dict)
-    """The protocol's call parameters, checked, with its names."""
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The protocol's call parameters, checked, with its names; headers for an MCP server are among them."""
     token: str | None = field(default=None, repr=False)
 
 
@@ -119,3 +120,28 @@ def json_response(status: int, content: Any, headers: Mapping[str, str] | None =
     return HttpResponse(
         status, {"content-type": "application/json"} | dict(headers or {}), json.dumps(content).encode()
     )
+
+
+LONGEST_QUOTE = 200
+"""Characters of a stranger's own words that an error of ours repeats."""
+
+# What a server might echo of a credential: keys, JWTs, and anything announced as one.
+_SECRET = re.compile(r"\bsk[-_][\w-]+|\beyJ[\w-]+(?:\.[\w-]*)*|(?<=bearer )\S+|(?<=token=)[^\s&]+", re.IGNORECASE)
+
+
+def for_display(text: str) -> str:
+    """Make a stranger's words fit to be shown: one line, no control characters, no credentials, not too long."""
+    shown = "".join(character if character.isprintable() else " " for character in text[: 20 * LONGEST_QUOTE])
+    shown = _SECRET.sub("…", " ".join(shown.split()))
+    return shown if len(shown) <= LONGEST_QUOTE else shown[: LONGEST_QUOTE - 1] + "…"
+
+
+def retry_after(response: HttpResponse) -> float | None:
+    """Seconds of ``Retry-After`` (RFC 9110, 10.2.3), if it says seconds: a date needs a clock."""
+    text = response.headers.get("retry-after", "").strip()
+    return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else None
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be a credential in a header: ASCII, not empty, no spaces, no line breaks (RFC 6750, 2.1)."""
+    return text.isascii() and text.isprintable() and text != "" and " " not in text

@@ -153,9 +153,11 @@ class Orga(OrgaHttp):
         """Check and complete call parameters; ``None`` stands for not given.
 
         ``email`` stays in the result for the token's query; ``offer_request`` leaves it out. ``mcp_server`` is there
-        only when given, and its headers may hold secrets.
+        only when given; its headers may hold secrets, and ``None`` tells the service to use no tools.
         """
         checked = _check(options, PARAMETERS)
+        if "mcp_server" in options and options["mcp_server"] is None:
+            checked["mcp_server"] = None
         checked["instructions"] = checked.get("instructions") or None
         found = {**CALL_DEFAULTS, "return_transcription": transcribe, **checked}
         return found | {"modalities": list(found["modalities"])}
@@ -165,15 +167,19 @@ class Orga(OrgaHttp):
         return UpdateSession(**_check(options, UPDATES))
 
 
-_MARKUP = re.compile(r"</?emotion\b[^<>]*>", re.IGNORECASE)
+_EMOTION = re.compile(r"</?emotion\b[^<>]*>", re.IGNORECASE)
+_LAUGHTER = re.compile(r"\[laughter\]", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")  # but for those that are white space
 
 
 def readable(raw: str) -> str:
-    """Take out the mark-up for the vendor's voices: no emotion tags, ``[laughter]`` as 😂, single spaces."""
-    text = _MARKUP.sub(" ", raw).replace("[laughter]", "😂")
-    # A server that cut a string amid an emoji sends half a surrogate pair, which no terminal and no file takes.
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return " ".join(text.split())
+    """Take out the mark-up for the vendor's voices, as its SDK does: no emotion tags, ``[laughter]`` as 😂.
+
+    White space becomes single spaces. Beyond the SDK: no control characters, which could steer a terminal, and no
+    halves of surrogate pairs, which come from servers that cut a string amid an emoji and which no file takes.
+    """
+    text = _EMOTION.sub("", _LAUGHTER.sub("😂", _CONTROL.sub("", raw)))
+    return " ".join(text.split()).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 # Reading messages: whatever is wrong raises, and ``receive`` makes it a RemoteProtocolError.
@@ -291,13 +297,16 @@ def _checked_email(name: str, value: object) -> str:
     return value
 
 
-def _checked_mcp_server(name: str, value: object) -> dict[str, Any]:
+def _checked_mcp_server(name: str, value: object) -> dict[str, Any] | None:
     """Errors don't quote the value: its headers and its URL may hold secrets."""
+    # The page says that url must end in /sse, the vendor's newer example has /mcp: the service decides.
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
             raise ConfigurationError(f"{name} is not valid JSON") from None
+        if value is None:
+            return None
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"{name} is a {type(value).__name__}: give an object with id, alias, url, headers")
     if unknown := set(value) - {"id", "alias", "url", "headers"}:

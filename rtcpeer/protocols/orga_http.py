@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..errors import AuthError, ConfigurationError, RemoteProtocolError, RtcPeerError, SignalingError, TokenExpired
-from .base import VoiceProtocol
+from .base import VoiceProtocol, load_json
 from .http import (
     Answer,
     HttpRequest,
@@ -26,7 +26,10 @@ from .http import (
     RequestRefused,
     Token,
     TokenRequest,
+    for_display,
+    is_token,
     json_response,
+    retry_after,
 )
 
 PATHS = {
@@ -47,11 +50,6 @@ CALL_DEFAULTS: Mapping[str, Any] = {
 """What the vendor's SDK (core 1.1.1) puts into ``params`` for what is not set, in its order."""
 
 ICE_SCHEMES = ("stun:", "stuns:", "turn:", "turns:")
-LONGEST_QUOTE = 200
-"""Characters of the server's own words that an error of ours repeats."""
-
-# What a server might echo of a credential: Orga's keys, JWTs, and anything announced as one.
-_SECRET = re.compile(r"\bsk[-_][\w-]+|\beyJ[\w-]+(?:\.[\w-]*)*|(?<=bearer )\S+|(?<=token=)[^\s&]+", re.IGNORECASE)
 
 
 class OrgaHttp(VoiceProtocol):
@@ -64,18 +62,18 @@ class OrgaHttp(VoiceProtocol):
         """Ask for a token; the option ``email`` is what servers before December 2025 require."""
         email = options.get("email")
         url = _url(base_url, "token") + (f"?{urlencode({'email': email})}" if email else "")
-        return HttpRequest("POST", url, _headers(api_key, "API key") | {"content-type": "application/json"})
+        return HttpRequest("POST", url, _headers(api_key, "API key"))
 
     @classmethod
     def parse_token(cls, response: HttpResponse) -> Token:
         match _content(response, "token"):
-            case {"ephemeral_token": str(value), **rest} if value.isascii() and value.isprintable() and value.strip():
-                return Token(value.strip(), _parse_time(rest.get("expires_at")))
+            case {"ephemeral_token": str(value), **rest} if is_token(value):
+                return Token(value, _parse_time(rest.get("expires_at")))
         raise RemoteProtocolError("token: the server's answer has no usable ephemeral_token")
 
     @classmethod
     def parse_token_request(cls, request: HttpRequest) -> TokenRequest:
-        return TokenRequest(request.bearer, dict(parse_qsl(_query(request.url))))
+        return TokenRequest(request.bearer, dict(parse_qsl(urlsplit(request.url).query)))
 
     @classmethod
     def token_response(cls, token: Token) -> HttpResponse:
@@ -118,9 +116,9 @@ class OrgaHttp(VoiceProtocol):
             "offer": {"sdp": offer.sdp, "type": "offer", "candidates": list(_candidates(offer.sdp))},
             "params": params,
         }
-        if offer.params.get("mcp_server") is not None:
+        if "mcp_server" in offer.params:  # null says: no tools in this session
             body["mcp_server"] = offer.params["mcp_server"]
-        headers = _headers(offer.token, "token") | {"content-type": "application/json"}
+        headers = _headers(offer.token, "token")
         return HttpRequest("POST", _url(base_url, "call"), headers, json.dumps(body).encode())
 
     @classmethod
@@ -140,7 +138,7 @@ class OrgaHttp(VoiceProtocol):
         The vendor's pages disagree on whether ``params`` is required: it is with ``strict``.
         """
         try:
-            body = json.loads(request.body)
+            body = load_json(request.body)
         except (ValueError, RecursionError) as exc:
             raise _invalid("JSON decode error", "body") from exc
         if not isinstance(body, dict):
@@ -206,41 +204,48 @@ def _error(
 
 
 def _url(base_url: str, route: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-        raise ConfigurationError("the base URL must read http(s)://host[:port][/path], without query or fragment")
+    wanted = "the base URL must read http(s)://host[:port][/path], without query or fragment"
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as exc:
+        raise ConfigurationError(wanted) from exc
+    if not usable or parts.query or parts.fragment:
+        raise ConfigurationError(wanted)
     return base_url.rstrip("/") + PATHS[route]
 
 
-def _query(url: str) -> str:
-    return url.partition("?")[2].partition("#")[0]
-
-
 def _headers(credential: str | None, name: str) -> dict[str, str]:
+    # The content type also where there is no content: ice-config's page requires it.
+    headers = {"accept": "application/json", "content-type": "application/json"}
     if credential is None:
-        return {"accept": "application/json"}
-    if not (credential.isascii() and credential.isprintable() and credential.strip() == credential and credential):
+        return headers
+    if not is_token(credential):
         raise ConfigurationError(f"the {name} is empty or has spaces, line breaks or non-ASCII characters in it")
-    return {"accept": "application/json", "authorization": f"Bearer {credential}"}
+    return headers | {"authorization": f"Bearer {credential}"}
 
 
-def _sections(sdp: str) -> Iterator[tuple[str | None, list[str]]]:
-    """Yield ``mid, lines`` of each m-line of an SDP (RFC 8866, 5)."""
-    section: list[str] | None = None
-    for line in [*sdp.splitlines(), "m="]:
+def _split(sdp: str) -> tuple[list[str], list[list[str]]]:
+    """Return an SDP's session lines, and the lines of each m-line's section (RFC 8866, 5)."""
+    head: list[str] = []
+    sections: list[list[str]] = []
+    for line in sdp.replace("\r\n", "\n").split("\n"):
         if line.startswith("m="):
-            if section is not None:
-                mids = [text.removeprefix("a=mid:").strip() for text in section if text.startswith("a=mid:")]
-                yield (mids[0] if mids else None), section
-            section = []
-        if section is not None:
-            section.append(line)
+            sections.append([])
+        if line:
+            (sections[-1] if sections else head).append(line)
+    return head, sections
+
+
+def _mid(section: list[str]) -> str | None:
+    return next((line.removeprefix("a=mid:").strip() for line in section if line.startswith("a=mid:")), None)
 
 
 def _candidates(sdp: str) -> Iterator[dict[str, Any]]:
     """Yield the candidates of an SDP as W3C ``RTCIceCandidateInit`` objects."""
-    for index, (mid, lines) in enumerate(_sections(sdp)):
-        for line in lines:
+    for index, section in enumerate(_split(sdp)[1]):
+        mid = _mid(section)
+        for line in section:
             if line.startswith("a=candidate:"):
                 found: dict[str, Any] = {"candidate": line.removeprefix("a=")}
                 if mid is not None:
@@ -256,7 +261,7 @@ def _content(response: HttpResponse, route: str) -> Any:
     if not response.ok:
         raise _refusal_error(response, route)
     try:
-        return json.loads(response.body)
+        return load_json(response.body)
     except (ValueError, RecursionError) as exc:
         raise RemoteProtocolError(f"{_name(route)}: the server answered {_nonsense(response)}") from exc
 
@@ -276,15 +281,19 @@ def _nonsense(response: HttpResponse) -> str:
 def _refusal_error(response: HttpResponse, route: str) -> RtcPeerError:
     status = response.status
     try:
-        said = _safe(_words(json.loads(response.body)))
+        said = for_display(_words(load_json(response.body)))
     except (ValueError, RecursionError):
         said = _nonsense(response)
     message = f"{_name(route)}: the server answered {status}" + (f": {said}" if said else "")
     if status in (401, 403):
-        if "expired" in said.lower():
-            return TokenExpired(f"{message} (ask for a fresh token)")
-        return AuthError(f"{message} ({'is the API key right?' if route == 'token' else 'is the token right?'})")
-    return SignalingError(message, status=status, retry_after=_retry_after(response))
+        if route == "token":
+            return AuthError(f"{message} (is the API key right?)")
+        if re.search(r"\b(expired|consumed)\b", said, re.IGNORECASE):
+            return TokenExpired(f"{message} (each session needs a fresh token)")
+        return AuthError(f"{message} (is the token right?)")
+    if status == 404 and "user" not in said.lower():
+        message = f"{message} (is the base URL right?)"
+    return SignalingError(message, status=status, retry_after=retry_after(response))
 
 
 def _words(found: Any) -> str:
@@ -305,19 +314,6 @@ def _detail(item: Any) -> str:
         case {"msg": str(text)} | str(text):
             return text
     return ""
-
-
-def _safe(text: str) -> str:
-    """Make a stranger's words fit to be shown: one line, no control characters, no credentials, not too long."""
-    shown = "".join(character if character.isprintable() else " " for character in text[: 20 * LONGEST_QUOTE])
-    shown = _SECRET.sub("…", " ".join(shown.split()))
-    return shown if len(shown) <= LONGEST_QUOTE else shown[: LONGEST_QUOTE - 1] + "…"
-
-
-def _retry_after(response: HttpResponse) -> float | None:
-    text = response.headers.get("retry-after", "").strip()
-    # RFC 9110, 10.2.3 also allows a date: that needs a clock, which a codec has not.
-    return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else None
 
 
 def _parse_time(value: Any) -> float | None:
@@ -370,9 +366,9 @@ def _parse_sdp(offer: Any) -> str:
     if not isinstance(candidates, list):
         raise _invalid("Input should be a valid list", "body", "offer", "candidates")
 
-    sections = list(_sections(sdp))
-    # Foundation to type (RFC 8839, 5.1): a browser's list has a ufrag behind that which its SDP has not.
-    known = [{tuple(line.split()[:8]) for line in lines} for _, lines in sections]
+    head, sections = _split(sdp)
+    mids = [_mid(section) for section in sections]
+    known = [{_identity(line) for line in section} for section in sections]
     for number, item in enumerate(candidates):
         where = ("body", "offer", "candidates", str(number))
         match item:
@@ -383,21 +379,21 @@ def _parse_sdp(offer: Any) -> str:
             case _:
                 raise _invalid("Input should be an ICE candidate", *where, "candidate")
         mid, index = item.get("sdpMid"), item.get("sdpMLineIndex")
-        mids = [name for name, _ in sections]
         if mid is not None and mid in mids:
-            place = mids.index(mid)
-        elif mid is None and isinstance(index, int) and 0 <= index < len(sections):
-            place = index
-        else:
+            index = mids.index(mid)
+        elif not isinstance(index, int) or not 0 <= index < len(sections):
             raise _invalid("No such m-line in the SDP", *where)
-        if tuple(line.split()[:8]) not in known[place]:
-            known[place].add(tuple(line.split()[:8]))
-            lines = sections[place][1]
-            end = lines.index("a=end-of-candidates") if "a=end-of-candidates" in lines else len(lines)
-            lines.insert(end, line)
+        if _identity(line) not in known[index]:
+            known[index].add(_identity(line))
+            section = sections[index]
+            end = section.index("a=end-of-candidates") if "a=end-of-candidates" in section else len(section)
+            section.insert(end, line)
+    return "".join(f"{line}\r\n" for lines in (head, *sections) for line in lines)
 
-    head = sdp.splitlines()[: len(sdp.splitlines()) - sum(len(lines) for _, lines in _sections(sdp))]
-    return "".join(f"{line}\r\n" for line in [*head, *(line for _, lines in sections for line in lines)])
+
+def _identity(line: str) -> tuple[str, ...]:
+    # Foundation to type (RFC 8839, 5.1): a browser's list has a ufrag behind that, its SDP has none.
+    return tuple(line.split()[:8])
 
 
 def _is_number(value: object) -> bool:
@@ -437,18 +433,15 @@ def _parse_params(body: Mapping[str, Any]) -> dict[str, Any]:
         raise _invalid("Input should be a valid dictionary", "body", "params")
     params: dict[str, Any] = {**CALL_DEFAULTS, "modalities": list(CALL_DEFAULTS["modalities"])}
     for name, value in given.items():
-        if value is None:
-            continue
         check, message = _PARAM_CHECKS.get(name, (None, ""))
-        if check is not None and not check(value):
+        if check is not None and value is not None and not check(value):
             raise _invalid(message, "body", "params", name)
-        params[name] = value
-    place = ("body", "params") if params.get("mcp_server") is not None else ("body",)
-    match params.pop("mcp_server", None) or body.get("mcp_server"):
-        case None:
-            pass
-        case {"id": str(), "alias": str(), "url": str()} as server:
-            params["mcp_server"] = server
-        case _:
-            raise _invalid("Input should have id, alias and url", *place, "mcp_server")
-    return params
+        if value is not None or name not in CALL_DEFAULTS:
+            params[name] = value
+    if "mcp_server" in body:
+        params["mcp_server"] = body["mcp_server"]
+    match params.get("mcp_server"):
+        case None | {"id": str(), "alias": str(), "url": str()}:
+            return params
+    place = ("body",) if "mcp_server" in body else ("body", "params")
+    raise _invalid("Input should have id, alias and url", *place, "mcp_server")
