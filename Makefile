@@ -20,10 +20,10 @@ pinned  := pyproject.toml requirements.lock
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  Variables: PYTHON=python3.12  VENV=.venv  PYTEST_ARGS='-k opus -x'  DEMO_ARGS='--out DIR'  IMAGE=rtcpeer  IMAGE_ARGS='--build-arg …'"
+	@echo "  Variables: PYTHON=python3.12 (when .venv is made)  VENV=.venv  PYTEST_ARGS='-k opus -x'  DEMO_ARGS='--out DIR'  IMAGE=rtcpeer  IMAGE_ARGS='--build-arg …'"
 
 demo: $(VENV)/.runtime  ## a real call on this machine: speech both ways, transcript, recording in rtcpeer-demo/
-	@$(python) -m rtcpeer demo $(DEMO_ARGS)
+	@$(VENV)/bin/rtcpeer demo $(DEMO_ARGS)
 
 test: check  ## everything that must be green: ruff, mypy --strict, pytest
 	@$(python) -m pytest $(PYTEST_ARGS)
@@ -64,6 +64,7 @@ clean:  ## remove .venv, caches, node_modules, what demo and builds wrote
 
 # A stamp is written when its step has succeeded, so that an interrupted installation starts again.
 $(VENV)/.made:
+	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is not there. Try: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "rtcpeer needs Python 3.11 or newer, and $(PYTHON) is `$(PYTHON) --version 2>&1`. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
