@@ -17,14 +17,9 @@ from urllib.parse import urlsplit
 from ..commands import UpdateSession
 from ..errors import ConfigurationError, LocalProtocolError
 from ..events import ConversationStarted, ResponseCompleted, SessionStarted, TranscriptCompleted, Unknown
-from .base import Message, Profile, Said, Side, load_object
+from ..said import Said
+from .base import Message, Profile, Side, load_object
 from .orga_http import CALL_DEFAULTS, PATHS, OrgaHttp
-
-SESSION = "session.created"
-CONVERSATION = "conversation.created"
-USER_TRANSCRIPT = "conversation.item.input_audio_transcription.completed"
-AGENT_TURN = "response.output_item.done"
-UPDATE = "session.update"
 
 MODALITIES = ("audio", "video")
 VOICES = frozenset(
@@ -79,16 +74,17 @@ class Orga(OrgaHttp):
     def encode(self, said: Said) -> Iterator[Message]:
         match said:
             case UpdateSession():
-                yield self._dump({"event": UPDATE, "data": self._update_data(said)})
+                yield self._dump({"event": "session.update", "data": self._update_data(said)})
             case SessionStarted(id, details):
                 session = {"object": "realtime.session", **details, "id": id}
-                yield self._dump(self._envelope(SESSION, session=session))
+                yield self._dump(self._envelope("session.created", session=session))
             case ConversationStarted(id):
-                yield self._dump(self._envelope(CONVERSATION, conversation={"id": id}))
+                yield self._dump(self._envelope("conversation.created", conversation={"id": id}))
             case TranscriptCompleted("user", _, raw):
-                yield self._dump(self._envelope(USER_TRANSCRIPT, transcript=raw))
+                name = "conversation.item.input_audio_transcription.completed"
+                yield self._dump(self._envelope(name, transcript=raw))
             case ResponseCompleted(_, raw):
-                yield self._dump(self._envelope(AGENT_TURN, text=raw))
+                yield self._dump(self._envelope("response.output_item.done", text=raw))
             case TranscriptCompleted(speaker):
                 # The agent's words travel with its turn, in response.output_item.done.
                 raise LocalProtocolError(f"orga server: no message carries a transcript of the {speaker}")
