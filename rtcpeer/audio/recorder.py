@@ -1,0 +1,310 @@
+"""Both directions of a call in one file: ours left, theirs right, on one timeline.
+
+The event loop only copies 20 ms and puts them on a queue; a thread takes them four times a second, fills what is
+missing with silence, encodes and writes. A process killed with SIGKILL leaves a file that can be read up to its last
+half second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import os
+import struct
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigurationError, MediaError
+from ..formats import AudioFormat
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+logger = logging.getLogger(__name__)
+
+_INTERVAL = 0.25
+"""Seconds between two visits of the thread. Waking it for every frame would cost the loop more than the copy does."""
+_QUEUE_SECONDS = 10
+_CLOSE_TIMEOUT = 5.0
+
+
+class _Disk(io.FileIO):
+    """An unbuffered file that takes all of a write or raises: a disk that is nearly full takes a part in silence."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while rest:
+            rest = rest[super().write(rest) :]
+        return size
+
+
+class _File(ABC):
+    """What the thread writes ``(n, 2)`` blocks into; any method may raise ``OSError`` or ``av.FFmpegError``."""
+
+    @abstractmethod
+    def write(self, pcm: NDArray[np.int16]) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what is still to be written and close; the file is closed even if that fails."""
+
+
+_UINT32_MAX = 0xFFFF_FFFF
+
+
+class _WavFile(_File):
+    """RIFF/WAVE, 16 bits, whose header is brought up to date with every block.
+
+    Its sizes have 32 bits: over 4 GiB (6 hours at 48 kHz) they stay at their maximum, which players take as "to the
+    end of the file".
+    """
+
+    def __init__(self, path: Path, sample_rate: int) -> None:
+        self._sample_rate = sample_rate
+        self._bytes = 0
+        self._file = _Disk(path, "wb")
+        try:
+            self._file.write(self._header())
+        except OSError:
+            self._file.close()
+            raise
+
+    def write(self, pcm: NDArray[np.int16]) -> None:
+        self._file.write(pcm.astype("<i2", copy=False).tobytes())
+        self._bytes += pcm.nbytes
+        os.pwrite(self._file.fileno(), self._header(), 0)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _header(self) -> bytes:
+        return struct.pack(
+            "<4sI4s4sIHHIIHH4sI",
+            *(b"RIFF", min(36 + self._bytes, _UINT32_MAX), b"WAVE"),
+            # 16 bytes of format, PCM, 2 channels, bytes a second, bytes a sample of all channels, bits a sample
+            *(b"fmt ", 16, 1, 2, self._sample_rate, 4 * self._sample_rate, 4, 16),
+            *(b"data", min(self._bytes, _UINT32_MAX)),
+        )
+
+
+class _OpusFile(_File):
+    """Opus in Ogg or Matroska, by FFmpeg."""
+
+    # Left alone, FFmpeg keeps an Ogg page of a second and a Matroska cluster of five to itself, and 32 KiB before it
+    # writes at all: a killed process would leave 0 bytes for the first seconds. µs for Ogg, ms for Matroska.
+    _CONTAINERS: ClassVar = {
+        ".ogg": ("ogg", {"flush_packets": "1", "page_duration": "200000"}),
+        ".mka": ("matroska", {"flush_packets": "1", "cluster_time_limit": "200"}),
+    }
+
+    def __init__(self, path: Path, sample_rate: int) -> None:
+        self._sample_rate = sample_rate
+        self._samples = 0
+        container, options = self._CONTAINERS[path.suffix.lower()]
+        # Given a name, FFmpeg would open it as a URL, and report a write that failed at the next one or never.
+        self._disk = _Disk(path, "wb")
+        self._container = av.open(self._disk, "w", format=container, options=options)
+        # Complexity 5 costs two thirds of 10 and is not told from it at this rate.
+        self._stream = self._container.add_stream(
+            "libopus",
+            rate=sample_rate,
+            layout="stereo",
+            bit_rate=64_000,
+            options={"application": "audio", "compression_level": "5"},
+        )
+        try:
+            self._container.start_encoding()
+        except Exception:
+            self._abandon()
+            raise
+
+    def write(self, pcm: NDArray[np.int16]) -> None:
+        frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="stereo")
+        frame.sample_rate = self._sample_rate
+        # The encoder starts its packets earlier by its own delay and says so in the file; players skip that much.
+        frame.time_base = Fraction(1, self._sample_rate)
+        frame.pts = self._samples
+        self._samples += len(pcm)
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        try:
+            if self._samples == 0:
+                # Players refuse a file without a single packet; one frame of silence is an empty recording they open.
+                self.write(np.zeros((self._sample_rate // 50, 2), np.int16))
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except Exception:
+            self._abandon()
+            raise
+        self._disk.close()
+
+    def _abandon(self) -> None:
+        try:
+            self._container.close()
+        except (OSError, av.FFmpegError) as exc:
+            logger.debug("closing a broken recording failed too: %s", exc)
+        self._disk.close()
+
+
+class Recorder:
+    """Record a call; the suffix of ``path`` (``.ogg``, ``.mka``, ``.wav``) says how. An existing file is replaced.
+
+    A failure while the call runs does not end the call: it is kept in ``error``, ``on_error`` is called once, from
+    ``write`` or ``close``, and everything from there on is dropped and counted.
+
+    Args:
+        sample_rate: Hz, of the audio, of the positions and of the file.
+
+    Raises:
+        ConfigurationError: no such format, or a rate it cannot hold.
+        MediaError: the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sample_rate: int = 48_000,
+        on_error: Callable[[MediaError], None] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.error: MediaError | None = None
+        self._sample_rate = AudioFormat(sample_rate, 2).sample_rate
+        self._on_error = on_error
+        self._file = self._create()
+        # The disk may stall: 10 s wait for it, then what comes is dropped and counted, and its place stays silent.
+        self._queue: deque[tuple[int, NDArray[np.int16]]] = deque()
+        self._queue_limit = _QUEUE_SECONDS * sample_rate
+        # Each of these is written by one side only: the loop, then the thread.
+        self._put = self._refused = 0
+        self._taken = self._lost = self._timeline = self._written = 0
+        self._blocks: list[NDArray[np.int16]] = []  # what lies between _written and _timeline, a second at most
+        self._silence = np.zeros((sample_rate, 2), np.int16)
+        self._closing = threading.Event()
+        # A daemon: a disk that never answers must not keep the process alive. In every other case close() ends it.
+        self._thread = threading.Thread(target=self._run, name=f"recorder {self.path.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def samples_written(self) -> int:
+        """Samples on the timeline of the file so far, silence included."""
+        return self._written
+
+    @property
+    def samples_dropped(self) -> int:
+        """Samples that are not in the file: the disk was too slow or failed, or their place was taken already."""
+        return self._refused + self._lost
+
+    def write(self, position: int, left: NDArray[np.int16] | None, right: NDArray[np.int16] | None) -> None:
+        """Put ours and theirs, ``(n, 1)`` each or ``None`` for silence, at a sample of the timeline.
+
+        Never waits, and keeps nothing of the caller's. Call it with rising positions: what nobody writes is silence,
+        what lies before the end of an earlier write is dropped. With neither, there is silence up to ``position``.
+        """
+        samples = max(len(left) if left is not None else 0, len(right) if right is not None else 0)
+        if self.error is not None or self._closing.is_set() or self._put - self._taken + samples > self._queue_limit:
+            self._refused += samples
+            self._report()
+            return
+        block = np.zeros((samples, 2), np.int16)
+        if left is not None:
+            block[: len(left), 0] = left[:, 0]
+        if right is not None:
+            block[: len(right), 1] = right[:, 0]
+        self._put += samples
+        self._queue.append((position, block))
+
+    def close(self) -> None:
+        """Write what is queued, finish the file and wait for it, 5 s at most; never raises, see ``error``."""
+        self._finish()
+        self._report()
+
+    async def aclose(self) -> None:
+        """``close()`` without holding up the event loop."""
+        self._closing.set()
+        await asyncio.to_thread(self._finish)
+        self._report()
+
+    def _finish(self) -> None:
+        self._closing.set()
+        self._thread.join(_CLOSE_TIMEOUT)
+        if self._thread.is_alive() and self.error is None:
+            self.error = MediaError(
+                f"{self.path}: the disk did not take the end of the recording within {_CLOSE_TIMEOUT:g} s"
+            )
+
+    def _report(self) -> None:
+        if self.error is not None and self._on_error is not None:
+            callback, self._on_error = self._on_error, None
+            callback(self.error)
+
+    def _create(self) -> _File:
+        suffix = self.path.suffix.lower()
+        if suffix not in (".ogg", ".mka", ".wav"):
+            raise ConfigurationError(f"cannot record to {self.path}: give a name that ends in .ogg, .mka or .wav")
+        if suffix != ".wav" and self._sample_rate not in (8_000, 12_000, 16_000, 24_000, 48_000):
+            raise ConfigurationError(
+                f"Opus does not know {self._sample_rate} Hz: record {self.path.name} as .wav or at 48000"
+            )
+        try:
+            return (_WavFile if suffix == ".wav" else _OpusFile)(self.path, self._sample_rate)
+        except (OSError, av.FFmpegError) as exc:
+            raise self._failure(exc) from exc
+
+    def _failure(self, exc: Exception) -> MediaError:
+        error = MediaError(f"cannot write {self.path}: {getattr(exc, 'strerror', None) or exc}")
+        error.__cause__ = exc
+        return error
+
+    def _run(self) -> None:
+        try:
+            try:
+                closing = False
+                while not closing:
+                    closing = self._closing.wait(_INTERVAL)
+                    self._drain()
+            finally:
+                self._file.close()
+        except Exception as exc:
+            # The thread's border: whatever it is, the call goes on, and the user is told.
+            logger.warning("the recording stopped: %s", exc)
+            if self.error is None:
+                self.error = self._failure(exc)
+            self._lost += self._timeline - self._written + sum(len(block) for _, block in self._queue)
+            self._queue.clear()
+
+    def _drain(self) -> None:
+        while self._queue:
+            position, block = self._queue.popleft()
+            while (gap := position - self._timeline) > 0:
+                self._append(self._silence[:gap])
+            early = min(self._timeline - position, len(block))
+            self._lost += early
+            self._append(block[early:])
+            self._taken += len(block)
+        self._flush()
+
+    def _append(self, pcm: NDArray[np.int16]) -> None:
+        self._blocks.append(pcm)
+        self._timeline += len(pcm)
+        if self._timeline - self._written >= self._sample_rate:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Hand on what was collected: one long block costs the encoder's wrapper less than many short ones."""
+        if self._timeline > self._written:
+            self._file.write(np.concatenate(self._blocks))
+            self._blocks.clear()
+            self._written = self._timeline
