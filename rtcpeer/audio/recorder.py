@@ -2,7 +2,7 @@
 
 The event loop only copies 20 ms and puts them on a queue; a thread takes them four times a second, fills what is
 missing with silence, encodes and writes. A process killed with SIGKILL leaves a file that can be read up to its last
-half second.
+second.
 """
 
 from __future__ import annotations
