@@ -1,0 +1,270 @@
+"""A browser calls the mock: Debian's Chromium, driven by Playwright, with a plain-JavaScript page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+import pytest
+import spectrum
+from aiohttp import web
+from parts import API_KEY, AUDIBLE, DEADLINE, HERE, INAUDIBLE, running_mock
+
+from rtcpeer.auth import SessionConfigClient
+from rtcpeer.proxy import proxy_app
+from signaling.scenario import speech_file
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",  # it does not start as root otherwise
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+
+class Browser:
+    """A page that is a client of Orga, served from an origin of its own."""
+
+    def __init__(self, page: Page, origin: str) -> None:
+        self.page = page
+        self.origin = origin
+
+    async def call(self, **options: Any) -> str:
+        """Call, wait for the channel, and return the conversation's id."""
+        await self.page.goto(f"{self.origin}/orga_page.html")
+        call_id: str = await self.page.evaluate(
+            """async (options) => {
+                window.call = new orga.OrgaCall(options);
+                const id = await call.start();
+                await call.opened;
+                return id;
+            }""",
+            options,
+        )
+        return call_id
+
+    async def do(self, expression: str) -> Any:
+        return await self.page.evaluate(expression)
+
+    async def wait_for(self, condition: str, tell: str = "call.events") -> Any:
+        """Return the first truthy value of a JavaScript expression."""
+        try:
+            found = await self.page.wait_for_function(condition, timeout=DEADLINE * 1000)
+        except Exception as exc:
+            if type(exc).__name__ != "TimeoutError":
+                raise
+            pytest.fail(f"not within {DEADLINE} s: {condition}; {tell} is {json.dumps(await self.do(tell))[:2000]}")
+        return await found.json_value()
+
+    async def event(self, kind: str) -> dict[str, Any]:
+        found: dict[str, Any] = await self.wait_for(f"call.events.find((event) => event.type === {kind!r})")
+        return found
+
+
+@asynccontextmanager
+async def served(app: web.Application) -> AsyncIterator[str]:
+    """Serve an application on loopback; its origin."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def chromium(profile: Path, microphone: str) -> AsyncIterator[Browser]:
+    """A browser whose microphone plays a WAV file, over and over unless its name ends in ``%noloop``."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    playwright = pytest.importorskip(
+        "playwright.async_api", reason="Playwright is not installed: pip install 'rtcpeer[interop]'"
+    )
+    pages = web.Application()
+    pages.router.add_static("/", HERE)
+    async with served(pages) as origin, playwright.async_playwright() as driver:
+        context = await driver.chromium.launch_persistent_context(
+            profile,
+            executable_path=executable,
+            headless=False,  # Playwright's own headless is another browser
+            args=[*FLAGS, f"--use-file-for-fake-audio-capture={microphone}"],
+            timeout=DEADLINE * 1000,
+        )
+        try:
+            page = await context.new_page()
+            page.set_default_timeout(DEADLINE * 1000)
+            broken: list[str] = []
+            page.on("pageerror", lambda error: broken.append(str(error)))
+            yield Browser(page, origin)
+            assert not broken
+        finally:
+            await context.close()
+
+
+@pytest.fixture
+def tone_770(tmp_path: Path) -> str:
+    """2 s hold a whole number of its periods: it loops without a click."""
+    return str(spectrum.write_wav(tmp_path / "770.wav", spectrum.tone(770, 2.0)))
+
+
+@pytest.fixture
+async def browser(tmp_path: Path, tone_770: str) -> AsyncIterator[Browser]:
+    async with chromium(tmp_path / "profile", tone_770) as browser:
+        yield browser
+
+
+async def hears(browser: Browser, frequency: float) -> dict[str, Any]:
+    """Wait until the page hears a tone, and return what it hears."""
+    found: dict[str, Any] = await browser.wait_for(
+        f"""(() => {{
+            const heard = call.spectrum([{frequency}, 770]);
+            return heard && Math.abs(heard.dominant - {frequency}) < 3 && heard.level > {AUDIBLE} && heard;
+        }})()""",
+        tell="call.spectrum([440, 770])",
+    )
+    return found
+
+
+async def test_chromium_and_the_mock_hear_each_other(browser: Browser):
+    async with running_mock("tone", cors_origins=[browser.origin]) as mock:
+        call_id = await browser.call(base=mock.url, apiKey=API_KEY)
+        await browser.do("call.enableMic()")
+        heard = await hears(browser, 440)
+        dominant, level = await mock.heard(call_id, 770)
+        await browser.do("call.stop()")
+
+    at_440, at_770 = heard["levels"]
+    assert at_440 > AUDIBLE
+    assert at_770 < INAUDIBLE
+    assert dominant == pytest.approx(770, abs=2)
+    assert level == pytest.approx(-12, abs=2)
+
+
+async def test_a_page_of_another_origin_needs_no_key_but_a_proxy(browser: Browser):
+    async with (
+        running_mock("tone", cors_origins=[browser.origin]) as mock,
+        SessionConfigClient(mock.url, API_KEY) as backend,
+        served(proxy_app(backend, cors_origins=[browser.origin])) as proxy,
+    ):
+        call_id = await browser.call(base=mock.url, sessionConfig=f"{proxy}/session-config")
+        await hears(browser, 440)
+        record = await mock.call(call_id)
+
+    assert len({browser.origin, mock.url, proxy}) == 3
+    assert record["protocol"] == "orga"
+
+
+async def test_a_page_that_is_not_on_the_list_gets_nothing(browser: Browser):
+    async with running_mock("tone", cors_origins=["https://app.example.com"]) as mock:
+        with pytest.raises(Exception, match="Failed to fetch"):
+            await browser.call(base=mock.url, apiKey=API_KEY)
+
+
+async def test_events_reach_the_page_and_its_updates_the_mock(browser: Browser):
+    async with running_mock("tone", cors_origins=[browser.origin]) as mock:
+        call_id = await browser.call(base=mock.url, apiKey=API_KEY, params={"voice": "Sofía"})
+        created = await browser.event("session.created")
+        conversation = await browser.event("conversation.created")
+        await browser.do("call.enableMic()")
+        await browser.do("call.update({ instructions: 'Be brief.', temperature: 0 })")
+        record = await mock.call_where(call_id, lambda record: len(record["received"]) >= 2)
+        problems = await browser.do("call.problems")
+
+    assert created["session"]["object"] == "realtime.session"
+    assert created["session"]["voice"] == "Sofía"
+    assert conversation["conversation"]["id"] == call_id
+    assert record["received"][0]["modalities"] == ["audio"]
+    assert record["received"][1]["instructions"] == record["settings"]["instructions"] == "Be brief."
+    assert record["settings"]["temperature"] == 0
+    assert problems == []
+
+
+async def test_a_call_survives_its_microphone_being_taken_away(browser: Browser):
+    async with running_mock("tone", cors_origins=[browser.origin]) as mock:
+        call_id = await browser.call(base=mock.url, apiKey=API_KEY)
+        await browser.do("call.enableMic()")
+        await mock.heard(call_id, 770)
+        await browser.do("call.disableMic()")
+        await mock.silent(call_id)
+        await browser.do("call.enableMic()")
+        dominant, _ = await mock.heard(call_id, 770)
+        states = await browser.do("call.states")
+
+    assert dominant == pytest.approx(770, abs=2)
+    assert states[-1] == "connected"
+
+
+async def test_frames_of_the_camera_are_counted(browser: Browser):
+    async with running_mock("tone", cors_origins=[browser.origin]) as mock:
+        call_id = await browser.call(base=mock.url, apiKey=API_KEY)
+        await browser.do("call.enableCamera()")
+        record = await mock.call_where(call_id, lambda record: record["video_frames"] >= 24)
+        statistics = await browser.do("call.statistics()")
+        await browser.do("call.stop()")
+
+    sent = statistics["outbound-rtp.video"]["framesSent"]
+    assert 24 <= record["video_frames"] <= sent
+    assert any(codec.startswith("video/VP8") for codec in statistics["codecs"])
+
+
+async def test_a_spoken_turn_is_transcribed_and_answered_aloud(tmp_path: Path):
+    speech = json.loads(speech_file("speech.json").read_text("utf-8"))
+    question = decode(speech_file("user-1.flac").read_bytes(), tmp_path)
+    microphone = spectrum.write_wav(tmp_path / "question.wav", question)
+
+    async with (
+        chromium(tmp_path / "profile", f"{microphone}%noloop") as browser,
+        running_mock("conversation", cors_origins=[browser.origin]) as mock,
+    ):
+        await browser.call(base=mock.url, apiKey=API_KEY, params={"return_transcription": True})
+        await browser.do("call.enableMic()")
+        heard = await browser.event("conversation.item.input_audio_transcription.completed")
+        loud = await browser.wait_for(
+            f"(() => {{ const heard = call.spectrum(); return heard.level > {INAUDIBLE} && heard }})()",
+            tell="call.spectrum()",
+        )
+        answer = await browser.event("response.output_item.done")
+
+    assert heard["transcript"] == speech["user-1.flac"]["text"]
+    assert 80 < loud["dominant"] < 4000
+    assert answer["text"] in {entry["text"] for entry in speech.values() if entry["speaker"] == "assistant"}
+
+
+def decode(flac: bytes, folder: Path) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """Return an asset as mono PCM at 48 kHz, ``(samples, 1)``."""
+    path = folder / "asset.flac"
+    path.write_bytes(flac)
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000)
+    with av.open(path) as container:
+        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+    frames += resampler.resample(None)
+    return np.concatenate([frame.to_ndarray().reshape(-1, 1) for frame in frames])
+
+
+async def test_a_browser_that_closes_has_hung_up(browser: Browser):
+    async with running_mock("tone", cors_origins=[browser.origin]) as mock:
+        call_id = await browser.call(base=mock.url, apiKey=API_KEY)
+        await hears(browser, 440)
+        await browser.do("call.stop()")
+        record = await mock.call_where(call_id, lambda record: record["state"] == "closed")
+
+    assert record["closed"]["reason"] == "remote"
+    assert record["failure"] is None
