@@ -1,7 +1,7 @@
 """The agent: plays a scenario on a session.
 
-``Director`` decides and is pure: what happened goes in, with ``now`` in seconds, and what to do comes out. ``Agent`` is
-the shell that waits, plays and sends.
+``Director`` decides and is pure: what happened goes in, with ``now`` in seconds, what to do comes out.
+``Agent`` is the shell that waits, plays and sends.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from rtcpeer.commands import Command, UpdateSession
-from rtcpeer.errors import LocalProtocolError, RtcPeerError
+from rtcpeer.audio.sources import QueueSource
+from rtcpeer.commands import UpdateSession
+from rtcpeer.errors import LocalProtocolError, MediaError, RtcPeerError
 from rtcpeer.events import (
     ConversationStarted,
     Event,
@@ -26,12 +26,13 @@ from rtcpeer.events import (
     TranscriptCompleted,
 )
 from rtcpeer.protocols.base import Side
+from rtcpeer.said import Said
 
 from .scenario import Line, Scenario, Turn, speech_file
 
 if TYPE_CHECKING:
-    from rtcpeer.audio.sources import QueueSource
-    from rtcpeer.session import Playback, Session
+    from rtcpeer.audio.outgoing import Playback
+    from rtcpeer.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Director:
         self._answering = self._thinking_until = None
         yield from self.begin()
 
-    def hear(self, said: Event | Command, now: float) -> Iterator[Action]:
+    def hear(self, said: Said, now: float) -> Iterator[Action]:
         """Something came from the session."""
         match said:
             case SpeechStarted("user") if self._speaking is not None:
@@ -188,10 +189,9 @@ class Agent:
         """Seconds of speech that had been played each time the user cut in; the last hundred."""
         self._director = Director(scenario, transcribe=bool(params.get("return_transcription")), active=active)
         # Small: the reader waits when it is full, and the session's own log is what keeps the rest.
-        self._inbox: asyncio.Queue[Event | Command | Scenario | Playback | None] = asyncio.Queue(100)
+        self._inbox: asyncio.Queue[Said | Scenario | Playback | None] = asyncio.Queue(100)
         self._playback: Playback | None = None
         self._companion: asyncio.Task[None] | None = None
-        self._files = contextlib.ExitStack()
 
     def change(self, scenario: Scenario) -> None:
         """Play another scenario from here on."""
@@ -199,12 +199,7 @@ class Agent:
             self._inbox.put_nowait(scenario)
 
     async def run(self) -> None:
-        """Play until the call ends, however it ends.
-
-        Raises:
-            IceError, OpenTimeout, ConnectionLost: the call never came up.
-        """
-        await self._session.opened()
+        """Play on an open session until the call ends, however it ends."""
         reader = asyncio.create_task(self._read())
         try:
             await self._introduce()
@@ -214,7 +209,6 @@ class Agent:
             reader.cancel()
             await self._stop_playing()
             await asyncio.gather(reader, return_exceptions=True)
-            self._files.close()
 
     async def _play_on(self) -> None:
         loop = asyncio.get_running_loop()
@@ -230,7 +224,7 @@ class Agent:
                     return
                 case Scenario():
                     await self._act(self._director.change(found))
-                case Event() | Command():
+                case Said():
                     if isinstance(found, UpdateSession):
                         self._apply(found)
                     await self._act(self._director.hear(found, loop.time()))
@@ -287,18 +281,15 @@ class Agent:
             logger.info("could not tell the caller: event=%s cause=%s", type(event).__name__, type(exc).__name__)
 
     async def _speak(self, what: str) -> None:
-        from rtcpeer.audio.sources import QueueSource, ToneSource
-
         match what:
             case "tone":
-                self._playback = await self._session.play(ToneSource(440.0))
+                self._playback = await self._session.play("tone")
             case "echo":
-                queue = QueueSource()
+                queue = QueueSource(name="echo")
                 self._playback = await self._session.play(queue)
                 self._companion = asyncio.create_task(self._echo(queue))
             case _:
-                path = self._files.enter_context(resources.as_file(speech_file(what)))
-                self._playback = await self._session.play(path)
+                self._playback = await self._session.play(speech_file(what))
                 self._companion = asyncio.create_task(self._report(self._playback))
 
     async def _stop_playing(self) -> None:
@@ -315,8 +306,9 @@ class Agent:
         await self._inbox.put(playback)
 
     async def _echo(self, queue: QueueSource) -> None:
-        async for frame in self._session.audio:
-            queue.put(frame)
+        with contextlib.suppress(MediaError):  # cancelled: it takes nothing more
+            async for frame in self._session.audio:
+                await queue.write(frame.samples)
 
     async def _read(self) -> None:
         try:

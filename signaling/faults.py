@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rtcpeer.errors import ConfigurationError
-from rtcpeer.protocols.base import Message, Said, VoiceProtocol
+from rtcpeer.protocols.base import Message, VoiceProtocol
 from rtcpeer.protocols.http import HttpResponse, Refusal, RequestRefused
+from rtcpeer.said import Said
 
 Strikes = Literal["token", "ice", "call", "answer", "channel", "session", "agent"]
 
@@ -45,7 +46,7 @@ FAULTS: dict[str, Fault] = {
         Fault("unknown-events", "a message of a type nobody knows follows each message", "channel"),
         Fault("huge-event", "a message of 10 MB follows the first message", "channel"),
         Fault("legacy-events", "messages have the envelope of 2025: event and message, no type", "channel"),
-        Fault("close-channel", "the DataChannel closes in mid-call, the audio goes on", "session"),
+        Fault("close-channel", "the DataChannel is closed in mid-call", "session"),
         Fault("hang-up", "the mock hangs up in mid-call, with a goodbye", "session"),
         Fault("vanish", "the mock is gone in mid-call, without a goodbye", "session"),
         Fault("late-transcript", "what the user said arrives after the answer to it", "agent"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib import resources
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Literal
 
 from rtcpeer.errors import ConfigurationError
@@ -16,12 +16,12 @@ from rtcpeer.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Something the agent says."""
+    """Something said."""
 
     say: str
     """A speech file of this package's assets."""
     text: str
-    """The words of it, as the agent writes them: emotion tags may stand between them."""
+    """The words of it, as the speaker writes them: an agent may put emotion tags between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +51,35 @@ class Scenario:
     """Seconds between hearing the user out and answering."""
 
 
-def speech_file(name: str) -> Traversable:
-    """Return an asset, which may sit in a wheel.
+def speech_file(name: str) -> Path:
+    """Return where an asset of this package lies.
 
     Raises:
         ConfigurationError: there is no such asset.
     """
-    found = resources.files("signaling").joinpath("assets").joinpath(name)
+    # A path on disk, always: what needs PyAV cannot run from inside an archive.
+    found = Path(str(resources.files("signaling"))) / "assets" / name
     if not found.is_file():
         raise ConfigurationError(f"no speech file {name!r} among the mock's assets")
     return found
 
 
-def _conversation() -> Scenario:
+def _lines(speaker: str) -> tuple[Line, ...]:
     speech: dict[str, dict[str, str]] = json.loads(speech_file("speech.json").read_text("utf-8"))
-    questions = [entry["text"] for entry in speech.values() if entry["speaker"] == "user"]
-    answers = [Line(name, entry["text"]) for name, entry in speech.items() if entry["speaker"] == "assistant"]
+    return tuple(Line(name, entry["text"]) for name, entry in speech.items() if entry["speaker"] == speaker)
+
+
+def user_lines() -> tuple[Line, ...]:
+    """Return what a user can say to the built-in conversation: the lines it takes for heard, in its order."""
+    return _lines("user")
+
+
+def _conversation() -> Scenario:
+    pairs = zip(user_lines(), _lines("assistant"), strict=True)
     return Scenario(
         "conversation",
         "answers every turn it hears, with recorded speech",
-        turns=tuple(Turn(*pair) for pair in zip(questions, answers, strict=True)),
+        turns=tuple(Turn(heard.text, answer) for heard, answer in pairs),
     )
 
 

@@ -1,7 +1,7 @@
 """Ephemeral tokens as Orga issues them: HS256 JWTs that live 900 s and open one session each.
 
-Orga docs, reference/api-reference/client-secrets: the payload is ``sub, api_key_id, scope, iat, exp`` and ``exp - iat``
-is 900 s. The ``jti`` is ours: it makes one session a token enforceable. No clock here: ``now`` is Unix time in seconds.
+The payload is that of the example in the Orga docs, reference/api-reference/client-secrets, and a ``jti``, which
+makes one session a token enforceable. No clock is read here: ``now`` is an argument, Unix time in seconds.
 """
 
 from __future__ import annotations

@@ -1,0 +1,109 @@
+"""``rtcpeer mock``: the mock server, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ConfigurationError
+from .signals import run_until_signal
+
+if TYPE_CHECKING:
+    from signaling import MockServer
+
+
+def mock(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond loopback an API key is a must.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
+    scenario: Annotated[str, typer.Option(help="What the agent does: conversation, echo or tone.")] = "conversation",
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RTCPEER_API_KEY",
+            show_default="sk_test on loopback",
+            help="The key that callers must have.",
+        ),
+    ] = None,
+    ice_server: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="A STUN or TURN URL to give to callers; repeatable.")
+    ] = None,
+    turn_secret: Annotated[
+        str | None, typer.Option(help="What the TURN server shares with us: its static-auth-secret.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random, tokens aside.")] = 0,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Something to go wrong on purpose; repeatable.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate and its chain.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Leave a call folder for each call in there.")
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            show_default="any on loopback, none elsewhere",
+            help="Web origin whose pages may call; repeatable.",
+        ),
+    ] = None,
+) -> None:
+    """Run the other end of a voice session: real WebRTC, scripted speech, no account."""
+    from signaling import MockServer
+    from signaling.server import DEFAULT_KEY
+
+    from ..protocols.http import IceServer
+    from ..protocols.orga_http import ICE_SCHEMES
+
+    for url in ice_server or ():
+        if not url.startswith(ICE_SCHEMES):
+            raise ConfigurationError(f"--ice-server {url}: give a URL like stun:host:3478 or turn:host:3478")
+    server = MockServer(
+        scenario=scenario,
+        api_key=DEFAULT_KEY if api_key is None else api_key,
+        host=host,
+        port=port,
+        ice_servers=[IceServer((url,)) for url in ice_server or ()],
+        turn_secret=turn_secret,
+        seed=seed,
+        faults=fault or (),
+        cors_origins=cors_origin,
+        record=record,
+        tls=_tls(tls_cert, tls_key),
+    )
+    raise typer.Exit(run_until_signal(_serve(server, shows_key=server.api_key == DEFAULT_KEY)))
+
+
+async def _serve(server: MockServer, *, shows_key: bool) -> int:
+    """Serve until cancelled, and hang up on everybody then."""
+    async with server:
+        key = f", API key {server.api_key}" if shows_key else ""
+        typer.echo(f"rtcpeer mock at {server.url(server.protocols[0])}{key}")
+        await asyncio.Event().wait()
+    return 0
+
+
+def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if cert is None and key is None:
+        return None
+    if cert is None:
+        raise ConfigurationError("--tls-key without --tls-cert: give both")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+
+    def no_password() -> str:
+        # OpenSSL would ask on the terminal, and a server has none.
+        raise ConfigurationError(f"{key or cert} is locked with a passphrase: give a key without one")
+
+    try:
+        context.load_cert_chain(cert, key, password=no_password)
+    except ssl.SSLError as exc:
+        raise ConfigurationError(f"{cert} and its key are no use for TLS: {exc.reason or 'not PEM'}") from exc
+    except OSError as exc:
+        raise ConfigurationError(f"can't read the certificate or its key: {exc.strerror}") from exc
+    return context

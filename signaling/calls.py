@@ -1,0 +1,178 @@
+"""One call at the mock: the session, the agent on it, and what is remembered of both when it is over."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import logging
+import wave
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtcpeer.audio.resample import Resampler
+from rtcpeer.commands import Command
+from rtcpeer.errors import RtcPeerError
+from rtcpeer.events import Closed, ErrorReported, Unknown
+from rtcpeer.formats import FRAME_DURATION, VOICE, AudioFormat
+from rtcpeer.said import Said
+
+from .agent import Agent
+
+if TYPE_CHECKING:
+    from rtcpeer.session import Session
+
+logger = logging.getLogger(__name__)
+
+TAPE_SECONDS = 120.0
+TAPE_FORMAT = AudioFormat(16_000, 2)
+RECEIVED_LIMIT = 1000
+"""Messages of a call that are remembered, the newest."""
+TEXT_LIMIT = 2000
+"""Characters of each text in them."""
+
+
+class Tape:
+    """The last two minutes of a call, left what the mock said, right what it heard; 64 kB a second."""
+
+    def __init__(self) -> None:
+        # What is older than two minutes goes: this is to look at, the whole call is what `record=` is for.
+        self._blocks: deque[NDArray[np.int16]] = deque(maxlen=round(TAPE_SECONDS / FRAME_DURATION))
+        self._resampler = Resampler(AudioFormat(VOICE.sample_rate, 2), TAPE_FORMAT)
+
+    def write(self, position: int, left: NDArray[np.int16], right: NDArray[np.int16]) -> None:
+        """Add one frame, ``(960, 1)`` each."""
+        self._blocks.append(self._resampler.feed(np.concatenate((left, right), axis=1)))
+
+    def to_wav(self) -> bytes:
+        file = io.BytesIO()
+        with wave.open(file, "wb") as wav:
+            wav.setnchannels(TAPE_FORMAT.channels)
+            wav.setsampwidth(2)
+            wav.setframerate(TAPE_FORMAT.sample_rate)
+            for block in self._blocks:
+                wav.writeframesraw(block.astype("<i2", copy=False).tobytes())
+        return file.getvalue()
+
+
+class Call:
+    """A call from its answer on. ``run`` it; afterwards it holds what happened, and no session."""
+
+    def __init__(self, id: str, session: Session, agent: Agent, *, started_at: float) -> None:
+        self.id = id
+        self.protocol = session.protocol.profile.name
+        self.params = dict(session.protocol.params)
+        self.state: Literal["opening", "open", "closed"] = "opening"
+        self.failure: str | None = None
+        """Why it never opened, or broke."""
+        self.agent = agent
+        self.tape: Tape | None = Tape()
+        self.started_at = started_at
+        self._session: Session | None = session
+        self._frames = {"out": 0, "in": 0}
+        self._kept: dict[str, Any] = {}
+        session.tap(self._tap)
+
+    async def run(self, on_open: Callable[[], None]) -> None:
+        """Play the agent's part until the call is over, and release everything."""
+        assert self._session is not None
+        session = self._session
+        try:
+            await session.opened()
+            self.state = "open"
+            on_open()
+            await self.agent.run()
+        except RtcPeerError as exc:
+            self.failure = f"{type(exc).__name__}: {exc}"
+        except Exception as exc:
+            logger.exception("the agent of a call failed")
+            self.failure = type(exc).__name__
+        finally:
+            await session.close()
+            self._kept = self._observe(session)
+            self.state = "closed"
+            self._session = None
+
+    async def hang_up(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def vanish(self) -> None:
+        if self._session is not None:
+            await self._session.abandon()
+
+    def close_channel(self) -> None:
+        if self._session is not None and self._session.link is not None:
+            self._session.link.close_channel()
+
+    @property
+    def received(self) -> list[Said]:
+        """What the other side said in messages, in order; what was malformed is an ``ErrorReported``."""
+        return [said for _, said in self._received]
+
+    @property
+    def _received(self) -> list[tuple[float, Said]]:
+        if self._session is None:
+            found: list[tuple[float, Said]] = self._kept["received"]
+            return found
+        return _messages(self._session)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types, without the token and without SDP."""
+        found = self._kept if self._session is None else self._observe(self._session)
+        return {
+            "id": self.id,
+            "protocol": self.protocol,
+            "state": self.state,
+            "started_at": self.started_at,
+            "failure": self.failure,
+            "closed": found["closed"],
+            "params": {name: value for name, value in self.params.items() if name not in _PRIVATE},
+            "settings": {name: value for name, value in self.agent.settings.items() if name not in _PRIVATE},
+            "received": [{"t": t, **said.to_dict()} for t, said in found["received"]],
+            "transcripts_from": "scenario",
+            "interruptions": [round(played, 3) for played in self.agent.interruptions],
+            "audio_seconds_in": round(self._frames["in"] * FRAME_DURATION, 2),
+            "audio_seconds_out": round(self._frames["out"] * FRAME_DURATION, 2),
+            "video_frames": found["stats"]["inbound_video"]["frames_received"],
+            "stats": found["stats"],
+        }
+
+    def _tap(self, position: int, said: NDArray[np.int16], heard: NDArray[np.int16]) -> None:
+        self._frames["out"] += bool(said.any())
+        self._frames["in"] += bool(heard.any())
+        if self.tape is not None:
+            self.tape.write(position, said, heard)
+
+    def _observe(self, session: Session) -> dict[str, Any]:
+        ends = [entry.said for entry in session.events.entries() if isinstance(entry.said, Closed)]
+        return {
+            "received": _messages(session),
+            "stats": session.stats(),
+            "closed": {"reason": ends[-1].reason, "detail": ends[-1].detail} if ends else None,
+        }
+
+
+_PRIVATE = ("mcp_server", "email")
+"""Call parameters that hold somebody's secrets or name."""
+
+
+def _messages(session: Session) -> list[tuple[float, Said]]:
+    found = [
+        (entry.t, entry.said)
+        for entry in session.events.entries()
+        if isinstance(entry.said, (Command, Unknown, ErrorReported))
+    ]
+    return [(t, _shortened(said)) for t, said in found[-RECEIVED_LIMIT:]]
+
+
+def _shortened(said: Said) -> Said:
+    long = {
+        field.name: value[:TEXT_LIMIT]
+        for field in dataclasses.fields(said)
+        if isinstance(value := getattr(said, field.name), str) and len(value) > TEXT_LIMIT
+    }
+    return dataclasses.replace(said, **long) if long else said
