@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .said import Said
+
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Command(Said):
     """Base class of every command."""
 
 

@@ -7,29 +7,17 @@ nobody's to change. What one side *asks* of the other is in ``commands``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from .said import Said
 
 Speaker = Literal["user", "assistant"]
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(Said):
     """Base class of every event."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return ``{"type": name, …fields}`` of JSON types, as in ``events.jsonl``."""
-        return {"type": type(self).__name__} | {
-            f.name: _plain(getattr(self, f.name)) for f in fields(self)
-        }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (tuple, list, frozenset)):
-        return [_plain(item) for item in value]
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,5 +121,6 @@ class EventsMissed(Event):
 class Closed(Event):
     """The session is over: always the last event."""
 
-    reason: Literal["local", "remote", "lost"]
+    reason: Literal["local", "remote", "lost", "failed"]
+    """We hung up, the far end did, it stopped answering, or the call never came to be."""
     detail: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import ConfigurationError
-from .base import Message, Profile, Said, Side, VoiceProtocol
+from .base import Message, Profile, Side, VoiceProtocol
 from .orga import Orga
 
 PROTOCOLS: dict[str, type[VoiceProtocol]] = {protocol.profile.name: protocol for protocol in (Orga,)}
@@ -23,4 +23,4 @@ def find_protocol(protocol: str | type[VoiceProtocol]) -> type[VoiceProtocol]:
         raise ConfigurationError(f"unknown protocol {protocol!r}; there is {', '.join(PROTOCOLS)}") from None
 
 
-__all__ = ["PROTOCOLS", "Message", "Orga", "Profile", "Said", "Side", "VoiceProtocol", "find_protocol"]
+__all__ = ["PROTOCOLS", "Message", "Orga", "Profile", "Side", "VoiceProtocol", "find_protocol"]

@@ -18,12 +18,11 @@ from ..commands import Command, UpdateSession
 from ..errors import LocalProtocolError, RemoteProtocolError, Unsupported
 from ..events import Event
 from ..formats import AudioFormat
+from ..said import Said
 from .http import Answer, HttpRequest, HttpResponse, IceServer, Offer, RequestRefused, Token, TokenRequest
 
 Message = str | bytes
 """One WebSocket or DataChannel message: text or binary."""
-
-Said = Event | Command
 
 
 class Side(enum.Enum):

@@ -1,0 +1,124 @@
+"""rtcpeer: a headless voice peer for realtime AI sessions.
+
+``connect()`` joins a session; what comes out of it are typed events and audio. See ``docs/`` and the README.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .commands import Command, UpdateSession
+from .errors import (
+    AuthError,
+    ConfigurationError,
+    ConnectionLost,
+    IceError,
+    LocalProtocolError,
+    MediaError,
+    OpenTimeout,
+    ProtocolError,
+    RemoteProtocolError,
+    RtcPeerError,
+    SignalingError,
+    TokenExpired,
+    Unsupported,
+)
+from .events import (
+    Closed,
+    ConversationStarted,
+    ErrorReported,
+    Event,
+    EventsMissed,
+    Interrupted,
+    PhaseCompleted,
+    ResponseCompleted,
+    SessionStarted,
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptCompleted,
+    TurnMeasured,
+    Unknown,
+)
+from .formats import AudioFormat
+from .protocols import PROTOCOLS
+
+if TYPE_CHECKING:
+    from .audio.frame import AudioFrame
+    from .audio.outgoing import Playback
+    from .audio.sources import FileSource, QueueSource, SilenceSource, Source, ToneSource
+    from .auth import SessionConfigClient
+    from .connecting import connect
+    from .proxy import session_config_handler
+    from .session import Session
+    from .turns import Turn
+
+# What needs aiortc, av or aiohttp is imported when it is asked for: half a second that a codec test need not pay.
+_LAZY = {
+    "AudioFrame": "audio.frame",
+    "FileSource": "audio.sources",
+    "Playback": "audio.outgoing",
+    "QueueSource": "audio.sources",
+    "Session": "session",
+    "SessionConfigClient": "auth",
+    "SilenceSource": "audio.sources",
+    "Source": "audio.sources",
+    "ToneSource": "audio.sources",
+    "Turn": "turns",
+    "connect": "connecting",
+    "session_config_handler": "proxy",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+
+
+__all__ = [
+    "PROTOCOLS",
+    "AudioFormat",
+    "AudioFrame",
+    "AuthError",
+    "Closed",
+    "Command",
+    "ConfigurationError",
+    "ConnectionLost",
+    "ConversationStarted",
+    "ErrorReported",
+    "Event",
+    "EventsMissed",
+    "FileSource",
+    "IceError",
+    "Interrupted",
+    "LocalProtocolError",
+    "MediaError",
+    "OpenTimeout",
+    "PhaseCompleted",
+    "Playback",
+    "ProtocolError",
+    "QueueSource",
+    "RemoteProtocolError",
+    "ResponseCompleted",
+    "RtcPeerError",
+    "Session",
+    "SessionConfigClient",
+    "SessionStarted",
+    "SignalingError",
+    "SilenceSource",
+    "Source",
+    "SpeechStarted",
+    "SpeechStopped",
+    "TokenExpired",
+    "ToneSource",
+    "TranscriptCompleted",
+    "Turn",
+    "TurnMeasured",
+    "Unknown",
+    "Unsupported",
+    "UpdateSession",
+    "connect",
+    "session_config_handler",
+]

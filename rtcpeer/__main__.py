@@ -1,0 +1,5 @@
+"""``python -m rtcpeer``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,130 @@
+"""The call folder: what is left of a call when it is over, and readable while it runs.
+
+``call.json`` says what the call was and how it ended, ``events.jsonl`` what happened, ``stats.jsonl`` the figures
+once a second, ``audio.ogg`` (or ``.wav``, ``.mka``) what was said and heard: ours left, theirs right. All are written
+as things happen, so that a killed process leaves them readable up to the last second.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .audio.recorder import Recorder
+from .errors import ConfigurationError, MediaError
+from .event_log import Entry
+from .events import Closed, ErrorReported, TurnMeasured
+from .formats import VOICE
+from .session import Session
+
+logger = logging.getLogger(__name__)
+
+RecordFormat = Literal["ogg", "wav", "mka"]
+
+
+class CallFolder:
+    """Writes one session's folder. Make it before the call is opened: failing to connect is part of the story.
+
+    Args:
+        about: What is known of the call beforehand, for ``call.json``; no secrets.
+
+    Raises:
+        ConfigurationError: the folder cannot be written, or holds another call.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], session: Session, about: dict[str, Any], *, format: RecordFormat = "ogg"
+    ) -> None:
+        self.path = Path(path)
+        self._session = session
+        self._about = {"started_at": datetime.now(UTC).isoformat(timespec="milliseconds")} | about
+        self._turnarounds: list[float] = []
+        self._ended: dict[str, Any] | None = None
+        self._audio_name = f"audio.{format}"
+        if (self.path / "call.json").exists():
+            raise ConfigurationError(f"{self.path} holds a call already: give another folder, or move that one")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._events = (self.path / "events.jsonl").open("w", encoding="utf-8")
+            self._stats = (self.path / "stats.jsonl").open("w", encoding="utf-8")
+        except OSError as exc:
+            raise ConfigurationError(f"can't write to {self.path}: {exc.strerror}; give another folder") from exc
+        self._recorder: Recorder | None = None
+        self._write_call()
+        session.events.tap(self._on_event)
+        session.tap(self._on_frame)
+        session.on_close(self.close)
+
+    def _on_event(self, entry: Entry) -> None:
+        if isinstance(entry.said, TurnMeasured):
+            self._turnarounds.append(entry.said.turnaround)
+        elif isinstance(entry.said, Closed):
+            self._ended = {"t": entry.t, "reason": entry.said.reason, "detail": entry.said.detail}
+        self._append(self._events, {"t": entry.t} | entry.said.to_dict())
+
+    def _on_frame(self, position: int, ours: NDArray[np.int16], theirs: NDArray[np.int16]) -> None:
+        if self._recorder is None:
+            if position:
+                return  # it failed to open
+            try:
+                self._recorder = Recorder(
+                    self.path / self._audio_name, sample_rate=VOICE.sample_rate, on_error=self._on_recorder_error
+                )
+            except MediaError as exc:
+                self._on_recorder_error(exc)
+                return
+            self._write_call()
+        self._recorder.write(position, ours, theirs)
+        if position % VOICE.sample_rate == 0:
+            assert self._session.audio_started is not None
+            t = self._session.audio_started + position / VOICE.sample_rate
+            self._append(self._stats, {"t": round(t, 3)} | self._session.stats())
+
+    def _on_recorder_error(self, error: MediaError) -> None:
+        self._session.report(ErrorReported(str(error), code="recording"))
+
+    def _append(self, file: Any, line: dict[str, Any]) -> None:
+        try:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.flush()
+        except (OSError, ValueError) as exc:
+            # The call matters more than its log; the recorder reports a full disk as an event.
+            logger.warning("can't write %s: %s", file.name, exc)
+
+    def _write_call(self) -> None:
+        session = self._session
+        call = self._about | {
+            "conversation_id": session.conversation_id,
+            "phases": session.phases,
+            "audio": {
+                "file": self._audio_name,
+                "sample_rate": VOICE.sample_rate,
+                "channels": ["ours", "theirs"],
+                "starts_at": None if session.audio_started is None else round(session.audio_started, 4),
+            },
+            "turnarounds": self._turnarounds,
+            "stats": session.stats(),
+            "ended": self._ended,
+        }
+        unfinished = self.path / "call.json.part"
+        try:
+            unfinished.write_text(json.dumps(call, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            # Renamed into place: whoever reads it never sees half of it.
+            unfinished.replace(self.path / "call.json")
+        except OSError as exc:
+            logger.warning("can't write %s: %s", unfinished, exc)
+
+    async def close(self) -> None:
+        """Finish the recording and write how the call ended."""
+        if self._recorder is not None:
+            await self._recorder.aclose()
+        self._write_call()
+        self._events.close()
+        self._stats.close()

@@ -1,0 +1,214 @@
+"""``rtcpeer join``: join a session, say something, hear the answer, leave a call folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..errors import ConfigurationError, ConnectionLost, RtcPeerError
+
+if TYPE_CHECKING:
+    from ..audio.sources import QueueSource, Source
+    from ..connecting import Connecting
+    from ..session import Session
+    from .console import CallConsole
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds to wait for an agent that says nothing, when there is no ``--duration``."""
+
+
+def join(
+    protocol: Annotated[str, typer.Argument(help="One of `rtcpeer protocols`.")],
+    url: Annotated[str, typer.Argument(help="The service's base URL.")],
+    api_key: Annotated[
+        str | None, typer.Option(envvar="RTCPEER_API_KEY", show_default=False, help="Traded for an ephemeral token.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="RTCPEER_TOKEN", show_default=False, help="An ephemeral token.")
+    ] = None,
+    session_config_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="A backend that gives token and ICE servers (`rtcpeer proxy`).")
+    ] = None,
+    play: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|tone|silence|-",
+            help="What to say; repeat it: one after the other. `-` is s16le mono from stdin, at --rate.",
+        ),
+    ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Say the last file again and again.")] = False,
+    rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate of `--play -`.")] = 24_000,
+    record: Annotated[Path | None, typer.Option(metavar="DIR", help="Leave the call folder here.")] = None,
+    record_format: Annotated[Literal["ogg", "wav", "mka"], typer.Option(help="Of the recording.")] = "ogg",
+    duration: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="How long to stay. Without it: until what we play is played and the next agent turn was heard.",
+        ),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A call parameter: voice, temperature, …; repeat it."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="session.update once connected; repeat it.")
+    ] = None,
+    no_transcribe: Annotated[bool, typer.Option("--no-transcribe", help="Ask for no transcripts of us.")] = False,
+    video: Annotated[str | None, typer.Option(metavar="FILE|test", help="Send this as video.")] = None,
+    ice_policy: Annotated[Literal["all", "relay"], typer.Option(help="relay: through TURN only.")] = "all",
+    json_: Annotated[bool, typer.Option("--json", help="One event a line on stdout.")] = False,
+) -> None:
+    """Join a session as a headless peer."""
+    from ..connecting import connect
+    from .console import CallConsole
+    from .signals import run_until_signal
+
+    params, settings = _pairs(param, "--param"), _pairs(set_, "--set")
+    if session_config_url is not None or token is not None:
+        api_key = None  # the environment's key is only for those who name nothing else
+    if api_key is None and token is None and session_config_url is None:
+        raise ConfigurationError(
+            "no credential: give --api-key (or RTCPEER_API_KEY), --token (or RTCPEER_TOKEN) or --session-config-url"
+        )
+    console = CallConsole(as_json=json_)
+    connecting = connect(
+        protocol,
+        url,
+        api_key=api_key,
+        token=token,
+        session_config_url=session_config_url,
+        params=params,
+        transcribe=not no_transcribe,
+        video=video,
+        ice_policy=ice_policy,
+        record=record,
+        record_format=record_format,
+        on_session=console.watch,
+    )
+
+    async def work() -> int:
+        sources = _open_sources(play or [], loop, rate)
+        with console:
+            return await _join(connecting, sources, settings, duration, console)
+
+    raise typer.Exit(run_until_signal(work()))
+
+
+async def _join(
+    connecting: Connecting,
+    sources: list[Source],
+    settings: dict[str, str],
+    duration: float | None,
+    console: CallConsole,
+) -> int:
+    from .console import summarize
+
+    session = await connecting
+    turns = 0
+    try:
+        if settings:
+            await session.update(**settings)
+        turns = await _talk(session, sources, duration)
+    finally:
+        # After a cancel too: the recording is finished and the far end told before we go.
+        await session.close()
+        for line in summarize(session, turns):
+            console.say(line)
+    return 0
+
+
+async def _talk(session: Session, sources: list[Source], duration: float | None) -> int:
+    """Say everything, hear the answer, stay as long as asked; return the number of agent turns heard."""
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await session.listen()
+            turns += 1
+
+    async def say_and_hear() -> None:
+        playbacks = [await session.play(source) for source in sources]
+        counting = asyncio.create_task(count_turns())
+        try:
+            for playback in playbacks:
+                await playback
+        finally:
+            counting.cancel()
+            await asyncio.gather(counting, return_exceptions=True)
+        nonlocal turns
+        await session.listen(timeout=ANSWER_TIMEOUT)
+        turns += 1
+
+    try:
+        if duration is None:
+            await say_and_hear()
+        else:
+            for source in sources:
+                await session.play(source)
+            async with asyncio.timeout(duration):
+                await count_turns()
+    except TimeoutError as exc:
+        if duration is None:
+            raise NoAnswer(f"{exc}; give --duration to stay regardless") from exc
+    except ConnectionLost:
+        # Why it ended stands in its last event: a clean goodbye of the far end is a call that is done.
+        async for _ in session:
+            pass
+    return turns
+
+
+class NoAnswer(RtcPeerError):
+    """The agent never answered."""
+
+    phase = "conversation"
+
+
+def _open_sources(specs: list[str], loop: bool, rate: int) -> list[Source]:
+    from ..audio.sources import QueueSource, open_source
+    from ..formats import AudioFormat
+
+    sources: list[Source] = []
+    for number, spec in enumerate(specs, 1):
+        if spec == "-":
+            queue = QueueSource(AudioFormat(rate, 1), name="stdin")
+            _pump_stdin(queue)
+            sources.append(queue)
+        else:
+            last = number == len(specs) and spec not in ("tone", "silence")
+            sources.append(open_source(spec, loop=loop and last))
+    return sources
+
+
+def _pump_stdin(queue: QueueSource) -> None:
+    """Feed stdin to the queue from a thread: a pipe, a file and a terminal alike block when they have nothing."""
+    loop = asyncio.get_running_loop()
+
+    def pump() -> None:
+        try:
+            while data := os.read(sys.stdin.fileno(), 4096):
+                asyncio.run_coroutine_threadsafe(queue.write(data), loop).result()
+            loop.call_soon_threadsafe(queue.end)
+        except (RuntimeError, RtcPeerError, asyncio.CancelledError):
+            return  # the call is over
+
+    # A daemon: nothing can wake a thread that waits for a keyboard.
+    threading.Thread(target=pump, name="stdin", daemon=True).start()
+
+
+def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
+    pairs = {}
+    for each in given or []:
+        key, separator, value = each.partition("=")
+        if not separator or not key:
+            raise ConfigurationError(f"{option} {each!r}: write it as key=value")
+        pairs[key] = value
+    return pairs

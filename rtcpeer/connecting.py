@@ -1,0 +1,279 @@
+"""From nothing to a running session: token, ICE servers, offer, answer, transport, channel.
+
+``connect`` is the caller's way, ``accept`` the way of whoever is called (the mock).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Literal
+
+import aiohttp
+
+from .auth import fetch_session_config
+from .call_folder import CallFolder, RecordFormat
+from .errors import ConfigurationError, IceError, OpenTimeout, RtcPeerError
+from .events import ConversationStarted, ErrorReported, PhaseCompleted
+from .protocols import find_protocol
+from .protocols.base import Side, VoiceProtocol
+from .protocols.http import IceServer, Offer
+from .session import Session
+from .transports.http import check_http_url, environment_proxy, exchange, redact_url
+from .transports.video import VideoSource, open_video
+from .transports.webrtc import IcePolicy, RtcLink
+
+logger = logging.getLogger(__name__)
+
+TokenSource = str | Callable[[], Awaitable[str]]
+
+# A server-reflexive candidate is worth a few hundred milliseconds and no more: a dead STUN server would cost 5 s.
+GATHER_TIMEOUT = 0.5
+
+
+def connect(
+    protocol: str | type[VoiceProtocol],
+    url: str,
+    *,
+    api_key: str | None = None,
+    token: TokenSource | None = None,
+    session_config_url: str | None = None,
+    params: Mapping[str, object] | None = None,
+    transcribe: bool = True,
+    video: str | os.PathLike[str] | VideoSource | Literal[False] | None = None,
+    ice_policy: IcePolicy = "all",
+    record: str | os.PathLike[str] | None = None,
+    record_format: RecordFormat = "ogg",
+    http_timeout: float | None = 10.0,
+    open_timeout: float | None = 30.0,
+    on_session: Callable[[Session], None] | None = None,
+) -> Connecting:
+    """Join a session: ``async with connect(…) as session`` or ``session = await connect(…)``.
+
+    Args:
+        protocol: A name from ``rtcpeer.PROTOCOLS``, or a codec class of your own.
+        url: The service's base URL.
+        api_key: Traded for an ephemeral token. Exactly one of ``api_key``, ``token`` and ``session_config_url``.
+        token: An ephemeral token, or an async callable that makes one.
+        session_config_url: A backend of yours that answers with a token and ICE servers, such as ``rtcpeer proxy``.
+        params: Call parameters of the protocol, by its names: voice, temperature, instructions, …
+        transcribe: Ask for transcripts of what we say.
+        video: A file or ``"test"`` to send; ``None`` leaves the video line empty, ``False`` leaves it out.
+        ice_policy: ``"relay"`` goes through TURN only.
+        record: Folder to leave the call in; ``record_format`` is that of its audio file.
+        http_timeout: Seconds for each HTTP request; ``None`` waits for ever, here as elsewhere.
+        open_timeout: Seconds until the session is open, all phases together.
+        on_session: Called with the session before anything is sent, to watch it open.
+
+    Raises:
+        ConfigurationError: something asked for cannot be done; nothing was sent.
+        AuthError, SignalingError, IceError, OpenTimeout, RemoteProtocolError: that phase failed.
+    """
+    if sum(each is not None for each in (api_key, token, session_config_url)) != 1:
+        raise ConfigurationError("give exactly one of api_key, token and session_config_url")
+    found = find_protocol(protocol)
+    check_http_url(url)
+    checked = found.configure(params or {}, transcribe=transcribe)
+
+    async def open_session() -> Session:
+        session = Session(found(Side.CLIENT, checked), asyncio.get_running_loop().time())
+        picture = open_video(video) if video is not None and video is not False else video
+        if record is not None:
+            about = {"protocol": found.profile.name, "url": redact_url(url), "params": _publishable(checked)}
+            CallFolder(record, session, about, format=record_format)
+        if on_session is not None:
+            on_session(session)
+        opening = _Opening(session, url, http_timeout)
+        try:
+            async with asyncio.timeout(open_timeout):
+                await opening.run(
+                    api_key=api_key,
+                    token=token,
+                    session_config_url=session_config_url,
+                    ice_policy=ice_policy,
+                    gather_timeout=GATHER_TIMEOUT if ice_policy == "all" else (open_timeout or 30.0) / 2,
+                    video=picture,
+                )
+        except BaseException as exc:
+            failure: BaseException = exc
+            if isinstance(exc, TimeoutError):
+                failure = OpenTimeout(f"not open after {open_timeout:g} s: still in phase {opening.phase!r}")
+            session.fail(failure)
+            await session.close()
+            if failure is exc:
+                raise
+            raise failure from exc
+        return session
+
+    return Connecting(open_session)
+
+
+class Connecting:
+    """A session to be: enter it with ``async with``, or await it. It is opened once."""
+
+    def __init__(self, open_session: Callable[[], Awaitable[Session]]) -> None:
+        self._open_session = open_session
+        self._session: Session | None = None
+
+    def __await__(self) -> Generator[Any, None, Session]:
+        return self._open_session().__await__()
+
+    async def __aenter__(self) -> Session:
+        self._session = await self
+        return self._session
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._session is not None
+        await self._session.close()
+
+
+class _Opening:
+    """The caller's way up, phase by phase."""
+
+    def __init__(self, session: Session, url: str, http_timeout: float | None) -> None:
+        self.phase = "start"
+        self._session = session
+        self._url = url
+        self._http_timeout = http_timeout
+
+    async def run(
+        self,
+        *,
+        api_key: str | None,
+        token: TokenSource | None,
+        session_config_url: str | None,
+        ice_policy: IcePolicy,
+        gather_timeout: float,
+        video: VideoSource | Literal[False] | None,
+    ) -> None:
+        session, protocol = self._session, self._session.protocol
+        proxy = environment_proxy(self._url)
+        async with aiohttp.ClientSession(proxy=proxy, cookie_jar=aiohttp.DummyCookieJar()) as http:
+            bearer, servers = await self._credentials(http, api_key, token, session_config_url)
+            async with self._timed("gathering"):
+                session.link = RtcLink(
+                    protocol, session, ice_servers=servers, ice_policy=ice_policy, gather_timeout=gather_timeout
+                )
+                for ignored in session.link.ignored_servers:
+                    session.report(ErrorReported(f"ICE server ignored: {ignored}", code="ice-server"))
+                sdp = await session.link.offer(video=video)
+                if "\na=candidate:" not in sdp:
+                    raise IceError(_no_candidates(servers, ice_policy))
+            async with self._timed("signaling"):
+                request = protocol.offer_request(self._url, Offer(sdp, protocol.params, bearer))
+                answer = protocol.parse_answer(await exchange(http, request, timeout=self._http_timeout))
+                await session.link.accept(answer.sdp)
+        session.conversation_id = answer.conversation_id
+        session.report(ConversationStarted(answer.conversation_id))
+        async with self._timed("transport"):
+            await session.link.connected()
+            session.start_audio()
+        async with self._timed("channel"):
+            await session.link.opened()
+            session.link.send_messages(protocol.opening())
+
+    async def _credentials(
+        self,
+        http: aiohttp.ClientSession,
+        api_key: str | None,
+        token: TokenSource | None,
+        session_config_url: str | None,
+    ) -> tuple[str, Sequence[IceServer]]:
+        protocol = self._session.protocol
+        if session_config_url is not None:
+            async with self._timed("session-config"):
+                config = await fetch_session_config(http, session_config_url, timeout=self._http_timeout)
+            return config.ephemeral_token, config.ice_servers
+        async with self._timed("token"):
+            if api_key is not None:
+                options = {"email": protocol.params["email"]} if "email" in protocol.params else {}
+                request = protocol.token_request(self._url, api_key, options)
+                bearer = protocol.parse_token(await exchange(http, request, timeout=self._http_timeout)).value
+            else:
+                assert token is not None
+                bearer = token if isinstance(token, str) else await token()
+        async with self._timed("ice-config"):
+            request = protocol.ice_request(self._url, bearer)
+            servers = protocol.parse_ice(await exchange(http, request, timeout=self._http_timeout))
+        return bearer, servers
+
+    @asynccontextmanager
+    async def _timed(self, phase: str) -> AsyncIterator[None]:
+        self.phase = phase
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        yield
+        seconds = round(loop.time() - began, 4)
+        self._session.phases[phase] = seconds
+        self._session.report(PhaseCompleted(phase, seconds))
+
+
+async def accept(
+    protocol: VoiceProtocol,
+    offer_sdp: str,
+    *,
+    ice_servers: Sequence[IceServer] = (),
+    ice_policy: IcePolicy = "all",
+    open_timeout: float = 15.0,
+) -> tuple[Session, str]:
+    """Answer an offer; return the session, opening in the background, and the SDP answer.
+
+    ``await session.opened()`` says whether it came to be; if it does not, the session closes itself.
+
+    Raises:
+        RemoteProtocolError: it is no offer we can take.
+    """
+    session = Session(protocol, asyncio.get_running_loop().time())
+    link = session.link = RtcLink(
+        protocol, session, ice_servers=ice_servers, ice_policy=ice_policy, gather_timeout=GATHER_TIMEOUT
+    )
+    try:
+        answer = await link.answer(offer_sdp)
+    except BaseException as exc:
+        session.fail(exc)
+        await session.close()
+        raise
+
+    async def open_session() -> None:
+        try:
+            async with asyncio.timeout(open_timeout):
+                await link.connected()
+                session.start_audio()
+                await link.opened()
+                link.send_messages(protocol.opening())
+        except TimeoutError as exc:
+            failure = OpenTimeout(f"the caller opened no data channel within {open_timeout:g} s")
+            session.fail(failure)
+            raise failure from exc
+        except RtcPeerError as exc:
+            session.fail(exc)
+            raise
+
+    session.opening = asyncio.create_task(open_session(), name="rtcpeer opening")
+    # The session reports the failure as its last event; a caller that never asks must not warn at exit.
+    session.opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+    session.on_close(session.opening.cancel)
+    return session, answer
+
+
+def _publishable(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what may be a secret: the headers for an MCP server are credentials more often than not."""
+    shown = dict(params)
+    if isinstance(server := shown.get("mcp_server"), Mapping):
+        shown["mcp_server"] = {name: value for name, value in server.items() if name != "headers"}
+    return shown
+
+
+def _no_candidates(servers: Sequence[IceServer], policy: IcePolicy) -> str:
+    if policy == "all":
+        return "no ICE candidates: this machine has no usable network address"
+    relays = [url for server in servers for url in server.urls if url.startswith("turn")]
+    if not relays:
+        return "ICE policy is relay, but the service named no TURN server"
+    return f"no relay candidate: {relays[0]} did not answer or refused its credentials"

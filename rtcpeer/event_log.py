@@ -1,0 +1,84 @@
+"""What happened in a session, in order, kept for readers that come and go.
+
+The log is bounded and each reader has a cursor of its own, so that iterating, listening and recording do not eat one
+another's events. A reader that falls behind what is kept is told how many events it missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from .events import Closed, EventsMissed
+from .said import Said
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing said, and when."""
+
+    t: float
+    """Seconds since ``connect()``."""
+    said: Said
+
+
+class EventLog:
+    """Append from one place, read from many; belongs to one event loop."""
+
+    def __init__(self, *, limit: int = 10_000) -> None:
+        # The oldest goes first: a reader that slow has lost the thread anyway, and is told so.
+        self._entries: deque[Entry] = deque(maxlen=limit)
+        self._first = 0
+        self._waiters: list[asyncio.Future[None]] = []
+        self._taps: list[Callable[[Entry], None]] = []
+        self.closed = False
+
+    @property
+    def end(self) -> int:
+        """The position after the last entry, counted from the first ever."""
+        return self._first + len(self._entries)
+
+    def append(self, t: float, said: Said) -> None:
+        """Add an entry and wake the readers; ``Closed`` is the last one, what comes after it is ignored."""
+        if self.closed:
+            return
+        if len(self._entries) == self._entries.maxlen:
+            self._first += 1
+        entry = Entry(t, said)
+        self._entries.append(entry)
+        self.closed = isinstance(said, Closed)
+        for tap in self._taps:
+            tap(entry)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def tap(self, listener: Callable[[Entry], None]) -> None:
+        """Call ``listener`` with every entry as it is appended."""
+        self._taps.append(listener)
+
+    def entries(self, start: int = 0) -> list[Entry]:
+        """Return what is kept from position ``start`` on."""
+        return list(self._entries)[max(0, start - self._first) :]
+
+    async def read(self, start: int | None = None) -> AsyncIterator[Entry]:
+        """Yield entries from ``start`` (``None``: from the oldest kept) until the session is closed."""
+        cursor = self._first if start is None else start
+        while True:
+            if cursor < self._first:
+                missed = self._first - cursor
+                cursor = self._first
+                yield Entry(self._entries[0].t, EventsMissed(missed))
+            elif cursor < self.end:
+                entry = self._entries[cursor - self._first]
+                cursor += 1
+                yield entry
+            elif self.closed:
+                return
+            else:
+                waiter = asyncio.get_running_loop().create_future()
+                self._waiters.append(waiter)
+                await waiter

@@ -1,0 +1,489 @@
+"""The session: what a user holds of a call.
+
+It owns a link, the audio path on the media clock, the event log and the recording. The same class serves the peer,
+which connected, and the mock, which was called; only the names of the speakers differ. How one comes to be is in
+``connecting``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+from weakref import WeakSet
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from .audio.frame import AudioFrame
+from .audio.jitter import MediaPacket, Playout
+from .audio.opus import OpusDecoder
+from .audio.outgoing import Outgoing, Playback
+from .audio.resample import Resampler
+from .audio.sources import Source, open_source
+from .audio.vad import VoiceDetector
+from .errors import ConnectionLost
+from .event_log import EventLog
+from .events import (
+    Closed,
+    ErrorReported,
+    Event,
+    Interrupted,
+    Speaker,
+    SpeechStarted,
+    SpeechStopped,
+    TurnMeasured,
+)
+from .formats import FRAME_DURATION, VOICE, AudioFormat
+from .latency import TurnMeter
+from .protocols.base import Side, VoiceProtocol
+from .said import Said
+from .transports.media_clock import media_clock
+from .transports.webrtc import RtcLink
+from .turns import Turn, TurnTracker
+
+logger = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=Said)
+Ending = Literal["local", "remote", "lost", "failed"]
+
+FrameTap = Callable[[int, NDArray[np.int16], NDArray[np.int16]], None]
+"""Called with the position in samples since the audio began, what we sent and what was heard: ``(960, 1)`` each."""
+
+_MUTED_UNTIL_QUIET = 0.4
+"""Seconds of silence after which an interrupted agent counts as having stopped."""
+
+
+class Session:
+    """A running call. Iterate over it for events; ``play`` and ``listen`` to talk; ``close`` it when done."""
+
+    def __init__(self, protocol: VoiceProtocol, started: float) -> None:
+        self.protocol = protocol
+        self.local: Speaker = "user" if protocol.side is Side.CLIENT else "assistant"
+        self.remote: Speaker = "assistant" if protocol.side is Side.CLIENT else "user"
+        self.conversation_id: str | None = None
+        self.phases: dict[str, float] = {}
+        """Seconds each phase of connecting took."""
+        self.audio_started: float | None = None
+        """Where sample 0 of the audio lies, in seconds since ``connect()``."""
+        self.events = EventLog()
+        self.counters = {"messages_received": 0, "messages_refused": 0, "messages_sent": 0}
+        self.link: RtcLink | None = None
+        """Set by whoever opens the session."""
+        self.opening: asyncio.Task[None] | None = None
+        """On the answering side: the task that waits for the transport and the channel."""
+        self._loop = asyncio.get_running_loop()
+        self._started = started
+        self._outgoing = Outgoing()
+        self._playout: Playout | None = None
+        self._mouth = VoiceDetector()
+        self._ear = VoiceDetector()
+        self._meter = TurnMeter()
+        self._tracker = TurnTracker()
+        # Turns nobody listened to: a minute of audio each, so only the latest few are worth their memory.
+        self._turns: deque[Turn] = deque(maxlen=4)
+        self._turn_waiters: list[asyncio.Future[None]] = []
+        # Weak: a reader left with `break` is gone when its loop is.
+        self._readers: WeakSet[AudioReader] = WeakSet()
+        self._taps: list[FrameTap] = []
+        self._closers: list[Callable[[], Any]] = []
+        self._first_frame: int | None = None
+        self._muted_since_quiet: float | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    # Talking
+
+    async def play(self, source: str | os.PathLike[str] | Source) -> Playback:
+        """Say something: a file name, ``"tone"``, ``"silence"`` or a ``Source``; queued behind what is being said.
+
+        Await the result to wait until its last sample was really sent.
+
+        Raises:
+            ConfigurationError: no such file, or no audio in it.
+            MediaError: too many sources are waiting.
+            ConnectionLost: the session is over.
+        """
+        self._live_link()
+        return self._outgoing.play(open_source(source))
+
+    async def send(self, said: Said) -> None:
+        """Say it in the protocol's own words.
+
+        Raises:
+            Unsupported: the protocol has no such command.
+            LocalProtocolError: this side may not say it.
+            ConnectionLost: the session is over, or the far end takes no messages.
+        """
+        self._live_link().send(said)
+        self.counters["messages_sent"] += 1
+
+    async def update(self, **options: object) -> None:
+        """Change the agent while the call runs: ``instructions``, ``voice``, ``temperature``, …
+
+        Raises:
+            ConfigurationError: an unknown name or a value out of range.
+            Unsupported, ConnectionLost: as ``send``.
+        """
+        await self.send(self.protocol.update(options))
+
+    async def interrupt(self) -> None:
+        """Cut the agent short, here and now: what it still says of this turn is not handed on.
+
+        Where the protocol has no such message (Orga), the far end is not told; it hears us and decides for itself.
+        """
+        if self._muted_since_quiet is None:
+            self._muted_since_quiet = self._now()
+            self.report(Interrupted(self._tracker.played, "local"))
+
+    # Listening
+
+    async def listen(self, *, timeout: float | None = None) -> Turn:
+        """Return the oldest agent turn not listened to yet, once it is complete and was heard to its end.
+
+        Raises:
+            TimeoutError: there was none in ``timeout`` seconds.
+            ConnectionLost: the session ended first.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._turns:
+                    if self.events.closed:
+                        raise ConnectionLost(f"the session ended before the agent's turn did: {self._ending()}")
+                    waiter = self._loop.create_future()
+                    self._turn_waiters.append(waiter)
+                    await waiter
+        except TimeoutError:
+            raise TimeoutError(f"the agent completed no turn in {timeout} s") from None
+        return self._turns.popleft()
+
+    async def wait_for(self, kind: type[S], *, timeout: float | None = None) -> S:
+        """Return the first event of that kind, past ones included.
+
+        Raises:
+            TimeoutError: there was none in ``timeout`` seconds.
+            ConnectionLost: the session ended first.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                async for entry in self.events.read():
+                    if isinstance(entry.said, kind):
+                        return entry.said
+        except TimeoutError:
+            raise TimeoutError(f"no {kind.__name__} in {timeout} s") from None
+        raise ConnectionLost(f"the session ended without a {kind.__name__}: {self._ending()}")
+
+    async def __aiter__(self) -> AsyncIterator[Said]:
+        """Yield every event from the beginning, ``Closed`` last.
+
+        Raises:
+            ConnectionLost: after ``Closed``, when the session was lost rather than closed.
+        """
+        async for entry in self.events.read():
+            yield entry.said
+            if isinstance(entry.said, Closed) and entry.said.reason in ("lost", "failed"):
+                raise ConnectionLost(entry.said.detail)
+
+    @property
+    def audio(self) -> Heard:
+        """What is heard, as an async iterable of 20 ms frames; each iteration is a reader of its own."""
+        return Heard(self, VOICE)
+
+    @property
+    def video(self) -> AsyncIterator[av.VideoFrame]:
+        """The frames that come on the video line, for ``async for``; decoding starts with the first reader.
+
+        Late readers lose frames rather than time: only the newest is kept.
+        """
+        return self._video_frames()
+
+    async def _video_frames(self) -> AsyncIterator[av.VideoFrame]:
+        track = self._live_link().receive_video()
+        if track is None:
+            return
+        newest: asyncio.Queue[Any] = asyncio.Queue(1)
+
+        async def pump() -> None:
+            try:
+                while True:
+                    frame = await track.recv()
+                    if newest.full():
+                        newest.get_nowait()
+                    newest.put_nowait(frame)
+            finally:
+                if newest.full():
+                    newest.get_nowait()
+                newest.put_nowait(None)
+
+        pumping = asyncio.create_task(pump(), name="rtcpeer video")
+        try:
+            while (frame := await newest.get()) is not None:
+                yield frame
+        finally:
+            pumping.cancel()
+            # aiortc ends its track with an exception; the iterator's end says the same.
+            await asyncio.gather(pumping, return_exceptions=True)
+
+    # Knowing
+
+    def stats(self) -> dict[str, Any]:
+        """Return W3C webrtc-stats figures in snake_case, JSON types only; times are seconds."""
+        clock = media_clock()
+        return {
+            "inbound_audio": self._playout.stats.to_dict() if self._playout else {},
+            "outbound_audio": self.link.stats().to_dict() if self.link else {},
+            "inbound_video": {"frames_received": self.link.video_frames_received if self.link else 0},
+            "candidate_pair": self.link.selected_pair if self.link else None,
+            "messages": dict(self.counters),
+            "source_underruns": self._outgoing.underruns,
+            "clock": {"frames_skipped": clock.frames_skipped, "worst_lateness": round(clock.worst_lateness, 4)},
+        }
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is being said and nothing waits to be."""
+        return self._outgoing.idle
+
+    @property
+    def speaking(self) -> bool:
+        """The far end is audible right now."""
+        return self._ear.speaking
+
+    def tap(self, tap: FrameTap) -> None:
+        """Hand every pair of frames to ``tap``, on the event loop, twenty milliseconds apart: it must be quick."""
+        self._taps.append(tap)
+
+    def on_close(self, closer: Callable[[], Any]) -> None:
+        """Run ``closer`` (a function, or one that returns an awaitable) when the session has ended."""
+        self._closers.append(closer)
+
+    # Ending
+
+    async def close(self) -> None:
+        """End the call with a goodbye and release everything; once is enough, twice is harmless."""
+        self._end("local", "")
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    async def abandon(self) -> None:
+        """Vanish without a goodbye, as a killed process does: for tests of the far end."""
+        self._end("local", "abandoned", abandon=True)
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def fail(self, error: BaseException) -> None:
+        """End a call that never came to be; ``close`` waits for it."""
+        self._end("failed", str(error) or type(error).__name__)
+
+    def _end(self, reason: Ending, detail: str, *, abandon: bool = False) -> None:
+        if self._closing is not None:
+            return
+        media_clock().remove(self._tick)
+        self._outgoing.close()
+        if (turn := self._tracker.finish()) is not None and self.protocol.side is Side.CLIENT:
+            self._turns.append(turn)
+        self._closing = self._loop.create_task(self._shut(reason, detail, abandon), name="rtcpeer closing")
+
+    async def _shut(self, reason: Ending, detail: str, abandon: bool) -> None:
+        try:
+            if self.link is not None:
+                await (self.link.abandon() if abandon else self.link.close())
+        except Exception:
+            logger.exception("closing the link failed")
+        self.report(Closed(reason, detail))
+        self._wake_listeners()
+        for reader in self._readers:
+            reader.end()
+        for closer in self._closers:
+            try:
+                result = closer()
+                if inspect.isawaitable(result):
+                    await result
+            except Exception:
+                logger.exception("closing a part of the session failed")
+
+    # The link's reports (LinkListener)
+
+    def on_said(self, said: Said) -> None:
+        self.counters["messages_received"] += 1
+        self.report(said)
+
+    def on_refused(self, reason: str) -> None:
+        self.counters["messages_refused"] += 1
+        self.report(ErrorReported(reason, code="refused"))
+
+    def on_packet(self, packet: MediaPacket) -> None:
+        if self._playout is not None:
+            self._playout.put(packet, self._loop.time())
+
+    def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None:
+        self._end(reason, detail)
+
+    async def opened(self) -> None:
+        """Wait, on the answering side, until the far end can hear and be told things.
+
+        Raises:
+            IceError, OpenTimeout, ConnectionLost: it came to nothing; the session is closed.
+        """
+        if self.opening is not None:
+            await asyncio.shield(self.opening)
+
+    # The audio path
+
+    def start_audio(self) -> None:
+        """Begin to speak and to hear: the transport is up. Called once, by whoever opens the session."""
+        assert self.link is not None
+        self._playout = Playout(dict.fromkeys(self.link.audio_payload_types, OpusDecoder))
+        media_clock().add(self._tick)
+
+    def _tick(self, number: int, now: float) -> None:
+        t = now - self._started
+        if self._first_frame is None:
+            self._first_frame = number
+            self.audio_started = t
+        frame = number - self._first_frame
+        assert self._playout is not None
+        assert self.link is not None
+
+        said = self._outgoing.read()
+        self._log_speech(self.local, self._mouth, said, t)
+        self.link.send_audio(said, frame, voiced=self._mouth.voiced)
+        if self._mouth.voiced:
+            self._meter.spoke(t + FRAME_DURATION)
+
+        heard = self._playout.get(now)
+        if self._muted_since_quiet is not None:
+            heard = self._mute(heard, t)
+        if self._log_speech(self.remote, self._ear, heard, t) == "started":
+            assert self._ear.started_at is not None
+            turnaround = self._meter.heard(self._ear.started_at)
+            if turnaround is not None and self.protocol.side is Side.CLIENT:
+                self.report(TurnMeasured(round(turnaround, 4)))
+        turn = self._tracker.on_frame(heard, self._ear.voiced, t)
+        if turn is not None and self.protocol.side is Side.CLIENT:
+            self._turns.append(turn)
+            self._wake_listeners()
+
+        for tap in self._taps:
+            tap(frame * VOICE.frame_samples, said, heard)
+        for reader in self._readers:
+            reader.put(heard, t)
+        while self._outgoing.failures:
+            self.report(ErrorReported(str(self._outgoing.failures.popleft()), code="media"))
+        if frame % 50 == 49:
+            self.link.adapt()
+
+    def _log_speech(
+        self, speaker: Speaker, detector: VoiceDetector, pcm: NDArray[np.int16], t: float
+    ) -> Literal["started", "stopped"] | None:
+        change = detector.feed(pcm, t)
+        if change == "started":
+            self.report(SpeechStarted(speaker))
+        elif change == "stopped":
+            assert detector.last_voiced_at is not None
+            self.report(SpeechStopped(speaker, round(t + FRAME_DURATION - detector.last_voiced_at, 3)))
+        return change
+
+    def _mute(self, heard: NDArray[np.int16], t: float) -> NDArray[np.int16]:
+        """Drop what an interrupted agent still says, until it has stopped."""
+        assert self._muted_since_quiet is not None
+        if int(np.abs(heard).max()) > 300:  # −40 dBFS
+            self._muted_since_quiet = t
+        elif t - self._muted_since_quiet >= _MUTED_UNTIL_QUIET:
+            self._muted_since_quiet = None
+        return np.zeros_like(heard)
+
+    def _now(self) -> float:
+        return self._loop.time() - self._started
+
+    def report(self, said: Said) -> None:
+        """Put it in the log, at the time it is now."""
+        t = self._now()
+        if isinstance(said, Event):
+            self._tracker.on_event(said, t)
+        self.events.append(round(t, 4), said)
+
+    def _wake_listeners(self) -> None:
+        waiters, self._turn_waiters = self._turn_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _ending(self) -> str:
+        last = self.events.entries()[-1:]
+        return last[0].said.detail or last[0].said.reason if last and isinstance(last[0].said, Closed) else "closed"
+
+    def _live_link(self) -> RtcLink:
+        if self._closing is not None or self.link is None:
+            raise ConnectionLost(f"the session is over: {self._ending()}")
+        return self.link
+
+
+class Heard:
+    """What a session hears, for ``async for``; ``in_format`` gives it at another rate or number of channels."""
+
+    def __init__(self, session: Session, audio_format: AudioFormat) -> None:
+        self._session = session
+        self._format = audio_format
+
+    def in_format(self, audio_format: AudioFormat) -> Heard:
+        return Heard(self._session, audio_format)
+
+    def __aiter__(self) -> AudioReader:
+        return AudioReader(self._session, self._format)
+
+
+class AudioReader:
+    """One reader of what is heard. It keeps the newest second: what is older is dropped and counted."""
+
+    def __init__(self, session: Session, audio_format: AudioFormat) -> None:
+        self._session = session
+        self._format = audio_format
+        self._resampler = Resampler(VOICE, audio_format)
+        self._rest = np.empty((0, audio_format.channels), np.int16)
+        self._frames: deque[AudioFrame] = deque(maxlen=50)
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended = session.events.closed
+        self.frames_dropped = 0
+        session._readers.add(self)
+
+    def put(self, pcm: NDArray[np.int16], t: float) -> None:
+        # A resampler gives a few samples more or less each time; frames are exact.
+        self._rest = np.concatenate([self._rest, self._resampler.feed(pcm)])
+        while len(self._rest) >= self._format.frame_samples:
+            frame, self._rest = np.split(self._rest, [self._format.frame_samples])
+            self.frames_dropped += len(self._frames) == self._frames.maxlen
+            self._frames.append(AudioFrame(frame, self._format, t))
+        self._wake()
+
+    def end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AudioFrame:
+        while not self._frames:
+            if self._ended:
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._frames.popleft()

@@ -1,0 +1,437 @@
+"""The one room that knows aiortc's private parts.
+
+Every touch says what it works around. Private names change between minor versions, so the ones used here are
+checked at import: an aiortc that moved them fails loudly at start-up, not silently in a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import struct
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from aioice.ice import Connection, StunProtocol
+from aiortc import RTCPeerConnection, clock
+from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
+from aiortc.rtcrtpreceiver import RTCRtpReceiver, StreamStatistics, decoder_worker
+from aiortc.rtcrtpsender import RTCRtpSender, random_sequence_number
+from aiortc.rtcsctptransport import (
+    SCTP_DATA_FIRST_FRAG,
+    SCTP_DATA_LAST_FRAG,
+    SCTP_DATA_UNORDERED,
+    DataChunk,
+    InboundStream,
+    RTCSctpTransport,
+    tsn_plus_one,
+)
+from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpRrPacket, RtcpSrPacket, RtpPacket
+from aiortc.utils import random32, uint16_add, uint32_add
+
+from ..audio.jitter import MediaPacket
+
+logger = logging.getLogger(__name__)
+
+_PRIVATE: dict[type, tuple[str, ...]] = {
+    RTCPeerConnection: ("_RTCPeerConnection__iceTransports", "_RTCPeerConnection__sctp"),
+    RTCRtpSender: (
+        "_run_rtp",
+        "_handle_rtcp_packet",
+        "_send_keyframe",
+        "_ssrc",
+        "_RTCRtpSender__mid",
+        "_RTCRtpSender__rtp_started",
+        "_RTCRtpSender__rtp_exited",
+        "_RTCRtpSender__rtp_header_extensions_map",
+        "_RTCRtpSender__ntp_timestamp",
+        "_RTCRtpSender__rtp_timestamp",
+        "_RTCRtpSender__octet_count",
+        "_RTCRtpSender__packet_count",
+        "_RTCRtpSender__rtt",
+    ),
+    RTCRtpReceiver: (
+        "receive",
+        "_handle_rtp_packet",
+        "_handle_rtcp_packet",
+        "_run_rtcp",
+        "_send_rtcp_pli",
+        "_RTCRtpReceiver__codecs",
+        "_RTCRtpReceiver__decoder_error",
+        "_RTCRtpReceiver__decoder_queue",
+        "_RTCRtpReceiver__decoder_thread",
+        "_RTCRtpReceiver__remote_streams",
+        "_RTCRtpReceiver__rtcp_task",
+        "_RTCRtpReceiver__started",
+        "_RTCRtpReceiver__transport",
+    ),
+    RTCDtlsTransport: ("_send_rtp", "_register_rtp_receiver"),
+    RTCSctpTransport: ("_get_inbound_stream", "_data_channel_receive", "_advertised_rwnd", "_inbound_streams"),
+    Connection: ("get_component_candidates", "sendto", "_nominated", "_protocols"),
+    StunProtocol: ("send_stun", "send_data"),
+}
+
+
+def _check_private_names() -> None:
+    missing = [
+        f"{cls.__name__}.{name}"
+        for cls, names in _PRIVATE.items()
+        for name in names
+        if not hasattr(cls, name) and name not in vars(cls)["__init__"].__code__.co_names
+    ]
+    if missing:
+        raise ImportError(
+            f"this aiortc/aioice has no {', '.join(missing)}; rtcpeer needs aiortc 1.16 and aioice 0.13"
+        )
+
+
+_check_private_names()
+
+
+def _run_now(step: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that never really waits, without a task.
+
+    aiortc's send chain is declared async, but ends in ``DatagramTransport.sendto``, which is not. Driving it here
+    saves a task and a wake-up fifty times a second and call.
+    """
+    try:
+        step.send(None)
+    except StopIteration:
+        return
+    step.close()
+    raise RuntimeError("aiortc's send path waited")
+
+
+class AudioSender:
+    """Ready-made audio packets out of aiortc's sender, whenever the caller says.
+
+    Works around ``RTCRtpSender._run_rtp``: it pulls frames from a track (a task and two wake-ups a frame), encodes in
+    the default executor with fixed settings, and ends for good when the track ends. RTCP reports, BYE and the
+    transport stay aiortc's; its counters are kept up to date so that they stay true.
+    """
+
+    def __init__(self, sender: RTCRtpSender) -> None:
+        self._sender = sender
+        self._codec: RTCRtpCodecParameters | None = None
+        self._sequence_number = random_sequence_number()
+        self._timestamp_origin = random32()
+        self.packets_sent = 0
+        self.bytes_sent = 0
+        self.fraction_lost: float | None = None
+        """Of our packets, as the far end's last receiver report says: 0 to 1."""
+        sender._run_rtp = self._stay_ready  # type: ignore[method-assign]
+        self._handle_rtcp = sender._handle_rtcp_packet
+        sender._handle_rtcp_packet = self._note_report  # type: ignore[method-assign]
+
+    @property
+    def ready(self) -> bool:
+        """Negotiated and connected: packets can go."""
+        return self._codec is not None and self._sender.transport.state == "connected"
+
+    @property
+    def round_trip_time(self) -> float | None:
+        """Seconds, from RTCP; ``None`` until the first report."""
+        rtt: float | None = self._sender._RTCRtpSender__rtt  # type: ignore[attr-defined]
+        return rtt
+
+    def send(self, payload: bytes, timestamp: int, *, level: int, voiced: bool) -> None:
+        """Send one packet now.
+
+        Args:
+            timestamp: In ticks of the RTP clock since the call began.
+            level: −dBov, 0 (loudest) to 127 (RFC 6464).
+        """
+        sender: Any = self._sender
+        assert self._codec is not None
+        assert self._codec.payloadType is not None
+        packet = RtpPacket(
+            payload_type=self._codec.payloadType,
+            sequence_number=self._sequence_number,
+            timestamp=uint32_add(self._timestamp_origin, timestamp & 0xFFFFFFFF),
+            ssrc=sender._ssrc,
+            payload=payload,
+        )
+        packet.extensions.mid = sender._RTCRtpSender__mid
+        packet.extensions.audio_level = (voiced, level)
+        try:
+            _run_now(sender.transport._send_rtp(packet.serialize(sender._RTCRtpSender__rtp_header_extensions_map)))
+        except (ConnectionError, OSError):
+            return  # the transport is going down and says so itself
+        self._sequence_number = uint16_add(self._sequence_number, 1)
+        self.packets_sent += 1
+        self.bytes_sent += len(payload)
+        sender._RTCRtpSender__ntp_timestamp = clock.current_ntp_time()
+        sender._RTCRtpSender__rtp_timestamp = packet.timestamp
+        sender._RTCRtpSender__packet_count = self.packets_sent
+        sender._RTCRtpSender__octet_count = self.bytes_sent
+
+    async def _stay_ready(self, codec: RTCRtpCodecParameters) -> None:
+        sender: Any = self._sender
+        self._codec = codec
+        sender._RTCRtpSender__rtp_started.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._codec = None
+            sender._RTCRtpSender__rtp_exited.set()
+
+    async def _note_report(self, packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, (RtcpRrPacket, RtcpSrPacket)):
+            for report in packet.reports:
+                if report.ssrc == self._sender._ssrc:
+                    self.fraction_lost = report.fraction_lost / 256
+        await self._handle_rtcp(packet)
+
+
+class AudioReceiver:
+    """Received audio packets, undecoded, as they arrive.
+
+    Works around ``RTCRtpReceiver``: its jitter buffer counts packets instead of time and loses a fifth of the speech
+    at 5 % packet loss, and its decoder thread fills an unbounded queue that nobody may be reading. Its reception
+    statistics are still fed: without receiver reports the far end never turns FEC on.
+    """
+
+    def __init__(
+        self, receiver: RTCRtpReceiver, on_packet: Callable[[MediaPacket], None], on_bye: Callable[[], None]
+    ) -> None:
+        self._receiver: Any = receiver
+        self._on_packet = on_packet
+        receiver.receive = functools.partial(_receive_without_decoder, receiver)  # type: ignore[method-assign]
+        receiver._handle_rtp_packet = self._handle  # type: ignore[method-assign]
+        _watch_for_bye(receiver, on_bye)
+
+    async def _handle(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
+        if codec is None:
+            return
+        streams = self._receiver._RTCRtpReceiver__remote_streams
+        if packet.ssrc not in streams:
+            # RFC 3550, 6.4.1: a report block names at most 31 sources; more than that is nobody's voice call.
+            if len(streams) >= 31:
+                return
+            streams[packet.ssrc] = StreamStatistics(codec.clockRate)
+        streams[packet.ssrc].add(packet)
+        self._on_packet(
+            MediaPacket(packet.sequence_number, packet.timestamp, packet.payload_type, packet.ssrc, packet.payload)
+        )
+
+
+class VideoReceiver:
+    """Received video: counted always, decoded only once somebody wants to look.
+
+    Works around ``RTCRtpReceiver.receive``, which starts a decoder thread for a line that may stay silent, feeding
+    a queue that may never be read.
+    """
+
+    def __init__(self, receiver: RTCRtpReceiver, on_bye: Callable[[], None]) -> None:
+        self._receiver: Any = receiver
+        self._handle_rtp = receiver._handle_rtp_packet
+        self._decoding = False
+        self.packets_received = 0
+        self.frames_received = 0
+        receiver.receive = functools.partial(_receive_without_decoder, receiver)  # type: ignore[method-assign]
+        receiver._handle_rtp_packet = self._handle  # type: ignore[method-assign]
+        _watch_for_bye(receiver, on_bye)
+
+    def decode(self) -> None:
+        """Start decoding; frames come out of the receiver's track. Needs a running receiver to have any effect."""
+        self._decoding = True
+
+    async def _handle(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        self.packets_received += 1
+        self.frames_received += packet.marker  # RFC 7741, 4.1: set on the last packet of a frame
+        if not self._decoding:
+            return
+        receiver = self._receiver
+        if receiver._RTCRtpReceiver__decoder_thread is None:
+            thread = threading.Thread(
+                name="video-decoder",
+                target=decoder_worker,
+                args=(
+                    asyncio.get_running_loop(),
+                    receiver._RTCRtpReceiver__decoder_queue,
+                    receiver._track._queue,
+                    receiver._RTCRtpReceiver__decoder_error,
+                ),
+            )
+            receiver._RTCRtpReceiver__decoder_thread = thread
+            thread.start()
+            await receiver._send_rtcp_pli(packet.ssrc)  # decoding can only start at a key frame
+        await self._handle_rtp(packet, arrival_time_ms)
+
+
+async def _receive_without_decoder(receiver: Any, parameters: RTCRtpReceiveParameters) -> None:
+    """``RTCRtpReceiver.receive`` less the decoder thread."""
+    if receiver._RTCRtpReceiver__started:
+        return
+    for codec in parameters.codecs:
+        receiver._RTCRtpReceiver__codecs[codec.payloadType] = codec
+    receiver._RTCRtpReceiver__transport._register_rtp_receiver(receiver, parameters)
+    receiver._RTCRtpReceiver__rtcp_task = asyncio.ensure_future(receiver._run_rtcp())
+    receiver._RTCRtpReceiver__started = True
+
+
+def _watch_for_bye(receiver: RTCRtpReceiver, on_bye: Callable[[], None]) -> None:
+    """Report RTCP BYE: aiortc stops its decoder and tells nobody, so that hung up and lost look the same."""
+    handle = receiver._handle_rtcp_packet
+
+    async def note_bye(packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpByePacket):
+            on_bye()
+        await handle(packet)
+
+    receiver._handle_rtcp_packet = note_bye  # type: ignore[method-assign]
+
+
+def idle_until_track(sender: RTCRtpSender) -> asyncio.Event:
+    """Let a sender without a track sleep; set the event once it has one.
+
+    Works around ``RTCRtpSender._run_rtp`` polling every 20 ms for a track that may never come.
+    """
+    attached = asyncio.Event()
+    run = sender._run_rtp
+
+    async def wait_then_run(codec: RTCRtpCodecParameters) -> None:
+        private: Any = sender
+        private._RTCRtpSender__rtp_started.set()
+        try:
+            await attached.wait()
+        except asyncio.CancelledError:
+            private._RTCRtpSender__rtp_exited.set()
+            return
+        await run(codec)
+
+    sender._run_rtp = wait_then_run  # type: ignore[method-assign]
+    return attached
+
+
+def limit_gathering(pc: RTCPeerConnection, seconds: float) -> None:
+    """Give every server that long to answer while gathering; aioice's own 5 s cannot be configured."""
+    for transport in _ice_transports(pc):
+        connection: Any = transport._connection
+        connection.get_component_candidates = functools.partial(connection.get_component_candidates, timeout=seconds)
+
+
+def path_alive(pc: RTCPeerConnection) -> bool:
+    """Whether ICE has a nominated pair: tells a goodbye (DTLS closed, path alive) from silence (consent lost)."""
+    return any(transport._connection._nominated for transport in _ice_transports(pc))
+
+
+def selected_pair(pc: RTCPeerConnection) -> dict[str, str] | None:
+    """Candidate types and addresses of the pair in use, for the report; ``None`` before there is one."""
+    for transport in _ice_transports(pc):
+        for pair in transport._connection._nominated.values():
+            return {
+                "local_type": pair.local_candidate.type,
+                "local": f"{pair.local_candidate.host}:{pair.local_candidate.port}",
+                "remote_type": pair.remote_candidate.type,
+                "remote": f"{pair.remote_addr[0]}:{pair.remote_addr[1]}",
+            }
+    return None
+
+
+def mute(pc: RTCPeerConnection) -> None:
+    """Send and hear nothing any more, not even a goodbye: what a killed process looks like from afar."""
+
+    async def drop(*args: Any, **kwargs: Any) -> None:
+        return None
+
+    for transport in _ice_transports(pc):
+        connection: Any = transport._connection
+        connection.sendto = drop
+        for protocol in connection._protocols:
+            protocol.send_data = drop
+            protocol.send_stun = lambda *args: None
+            protocol.datagram_received = lambda *args: None
+
+
+def _ice_transports(pc: RTCPeerConnection) -> list[Any]:
+    private: Any = pc
+    return list(private._RTCPeerConnection__iceTransports)
+
+
+def guard_channel(pc: RTCPeerConnection, limit: int, on_refused: Callable[[str], None]) -> None:
+    """Refuse DataChannel messages over ``limit`` bytes within fixed memory, and survive malformed ones.
+
+    aiortc reassembles without any limit (its receive window is advertised but not enforced), and lets an assertion
+    or a bad UTF-8 text out of its receive loop, which closes the whole connection.
+
+    Args:
+        on_refused: Called with the reason, once a message.
+    """
+    private: Any = pc
+    sctp = private._RTCPeerConnection__sctp
+    if sctp is None:
+        return
+    streams: dict[int, InboundStream] = sctp._inbound_streams
+
+    def bounded_stream(stream_id: int) -> InboundStream:
+        if stream_id not in streams:
+            streams[stream_id] = _BoundedStream(sctp, limit, on_refused)
+        return streams[stream_id]
+
+    receive = sctp._data_channel_receive
+
+    async def receive_guarded(stream_id: int, pp_id: int, data: bytes) -> None:
+        try:
+            await receive(stream_id, pp_id, data)
+        except (AssertionError, UnicodeDecodeError, struct.error) as exc:
+            on_refused(f"malformed DataChannel message of {len(data)} bytes: {type(exc).__name__}")
+
+    sctp._get_inbound_stream = bounded_stream
+    sctp._data_channel_receive = receive_guarded
+
+
+class _BoundedStream(InboundStream):
+    """Reassembly that throws a message away, fragment by fragment, once it has grown over the limit."""
+
+    def __init__(self, sctp: Any, limit: int, on_refused: Callable[[str], None]) -> None:
+        super().__init__()
+        self._sctp = sctp
+        self._limit = limit
+        self._on_refused = on_refused
+        self._held = 0
+        self._refused: int | None = None
+        """Bytes thrown away of the message being refused; ``None`` when none is."""
+        self._next_tsn = 0
+
+    def add_chunk(self, chunk: DataChunk) -> None:
+        super().add_chunk(chunk)
+        self._held += len(chunk.user_data)
+        if self._refused is None and self._held > self._limit:
+            head = self.reassembly[0]
+            if head.flags & SCTP_DATA_FIRST_FRAG:
+                self._refused, self._next_tsn = 0, head.tsn
+        self._throw_away()
+
+    def _throw_away(self) -> None:
+        while self._refused is not None and self.reassembly and self.reassembly[0].tsn == self._next_tsn:
+            chunk = self.reassembly.pop(0)
+            self._next_tsn = tsn_plus_one(self._next_tsn)
+            size = len(chunk.user_data)
+            self._refused += size
+            self._held -= size
+            self._sctp._advertised_rwnd += size
+            if chunk.flags & SCTP_DATA_LAST_FRAG:
+                if not chunk.flags & SCTP_DATA_UNORDERED:
+                    self.sequence_number = uint16_add(self.sequence_number, 1)
+                reason = f"message of {self._refused} bytes is over the limit of {self._limit}"
+                self._refused = None
+                self._on_refused(reason)
+
+    def pop_messages(self) -> Iterator[tuple[int, int, bytes]]:
+        if self._refused is not None:
+            return
+        for message in super().pop_messages():
+            self._held -= len(message[2])
+            yield message
+
+    def prune_chunks(self, tsn: int) -> int:
+        pruned = super().prune_chunks(tsn)
+        self._held -= pruned
+        return pruned

@@ -1,0 +1,137 @@
+"""Video out: frames from a file or a test pattern, paced on the monotonic clock."""
+
+from __future__ import annotations
+
+import asyncio
+import fractions
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import av
+import numpy as np
+from aiortc import VideoStreamTrack
+
+from ..errors import MediaError
+
+TIME_BASE = fractions.Fraction(1, 90_000)
+
+
+class VideoSource(ABC):
+    """Frames one after the other; ``frame_rate`` in Hz."""
+
+    name: str
+    frame_rate: float
+
+    @abstractmethod
+    def read(self) -> av.VideoFrame:
+        """Return the next frame; a source never ends (a file begins anew). Raises MediaError."""
+
+    def close(self) -> None:  # noqa: B027 — most sources hold nothing
+        """Release what the source holds."""
+
+
+class TestPattern(VideoSource):
+    """Colour bars with a moving white line, so that a frozen picture is seen to be frozen."""
+
+    __test__ = False  # not a test, for all that pytest knows
+    name = "test pattern"
+
+    def __init__(self, width: int = 640, height: int = 480, frame_rate: float = 15.0) -> None:
+        self.frame_rate = frame_rate
+        bars = np.array(
+            [
+                [180, 180, 180],
+                [180, 180, 16],
+                [16, 180, 180],
+                [16, 180, 16],
+                [180, 16, 180],
+                [180, 16, 16],
+                [16, 16, 180],
+            ],
+            np.uint8,
+        )
+        self._bars = np.ascontiguousarray(
+            np.broadcast_to(bars[np.arange(width) * len(bars) // width], (height, width, 3))
+        )
+        self._line = 0
+
+    def read(self) -> av.VideoFrame:
+        picture = self._bars.copy()
+        picture[:, self._line : self._line + 4] = 255
+        self._line = (self._line + 4) % picture.shape[1]
+        return av.VideoFrame.from_ndarray(picture, format="rgb24")
+
+
+class VideoFile(VideoSource):
+    """A file's video, from the beginning again when it ends.
+
+    Raises:
+        MediaError: the file cannot be opened or has no video.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.name = Path(path).name
+        try:
+            self._container = av.open(os.fspath(path))
+        except (av.FFmpegError, OSError) as exc:
+            raise MediaError(f"can't open {os.fspath(path)}: {exc}") from exc
+        if not self._container.streams.video:
+            self._container.close()
+            raise MediaError(f"no video in {os.fspath(path)}")
+        self._stream = self._container.streams.video[0]
+        # VP8 at more than 30 frames a second is wasted on an agent's eye.
+        self.frame_rate = min(30.0, float(self._stream.average_rate or 25))
+        self._frames = self._container.decode(self._stream)
+
+    def read(self) -> av.VideoFrame:
+        for _ in range(2):
+            try:
+                return next(self._frames)
+            except StopIteration:
+                self._container.seek(0)
+                self._frames = self._container.decode(self._stream)
+            except av.FFmpegError as exc:
+                raise MediaError(f"{self.name}: {exc}") from exc
+        raise MediaError(f"{self.name}: no picture in it")
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def open_video(spec: str | os.PathLike[str] | VideoSource) -> VideoSource:
+    """Return the source for ``test`` or a file name. Raises MediaError."""
+    if isinstance(spec, VideoSource):
+        return spec
+    return TestPattern() if spec == "test" else VideoFile(spec)
+
+
+class VideoTrack(VideoStreamTrack):
+    """Hands a source's frames to aiortc at the source's rate; late frames are skipped, not queued."""
+
+    def __init__(self, source: VideoSource) -> None:
+        super().__init__()
+        self._source = source
+        self._origin: float | None = None
+        self._next = 0
+
+    async def recv(self) -> av.VideoFrame:
+        loop = asyncio.get_running_loop()
+        if self._origin is None:
+            self._origin = loop.time()
+        due = self._origin + self._next / self._source.frame_rate
+        late = loop.time() - due
+        if late > 0:
+            self._next += int(late * self._source.frame_rate)
+        else:
+            await asyncio.sleep(-late)
+        # Decoding a large picture takes longer than an audio frame may wait.
+        frame = await loop.run_in_executor(None, self._source.read)
+        frame.pts = int(self._next * 90_000 / self._source.frame_rate)
+        frame.time_base = TIME_BASE
+        self._next += 1
+        return frame
+
+    def stop(self) -> None:
+        super().stop()
+        self._source.close()

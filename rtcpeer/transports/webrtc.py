@@ -1,0 +1,403 @@
+"""The WebRTC link: one codec's messages over a DataChannel, one call's audio as RTP, on aiortc.
+
+The same class offers and answers. Handlers are synchronous: aiortc runs asynchronous ones as tasks of their own,
+which reorders messages and loses the first. Decisions about the session are not made here: what happens is reported
+to a listener, which belongs to the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
+from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
+from aiortc.rtcicetransport import parse_stun_turn_uri
+from numpy.typing import NDArray
+
+from ..audio.jitter import MediaPacket
+from ..audio.opus import OpusEncoder
+from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError
+from ..formats import VOICE
+from ..protocols.base import Message, VoiceProtocol
+from ..protocols.http import IceServer
+from ..said import Said
+from ..stats import OutboundAudioStats
+from . import aiortc_compat
+from .sdp import media_kinds, with_opus_parameters
+from .video import VideoSource, VideoTrack
+
+logger = logging.getLogger(__name__)
+
+IcePolicy = Literal["all", "relay"]
+
+MESSAGE_LIMIT = 1024 * 1024
+"""Bytes. A longer DataChannel message is refused without being kept."""
+REFUSED_LIMIT = 16
+"""So many refused messages, and the far end is hung up on."""
+BUFFERED_LIMIT = 4 * 1024 * 1024
+"""Bytes waiting to be sent on the channel before we call the far end stuck."""
+
+
+class LinkListener(Protocol):
+    """What a link reports, from the event loop, synchronously."""
+
+    def on_said(self, said: Said) -> None: ...
+    def on_refused(self, reason: str) -> None: ...
+    def on_packet(self, packet: MediaPacket) -> None: ...
+    def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None: ...
+
+
+class RtcLink:
+    """One peer connection. Make it, then ``offer`` and ``accept``, or ``answer``; then ``opened``; then ``close``."""
+
+    def __init__(
+        self,
+        protocol: VoiceProtocol,
+        listener: LinkListener,
+        *,
+        ice_servers: Sequence[IceServer] = (),
+        ice_policy: IcePolicy = "all",
+        gather_timeout: float = 0.5,
+    ) -> None:
+        self.protocol = protocol
+        self.ignored_servers: list[str] = []
+        """ICE server URLs that cannot be used, each with the reason."""
+        self._listener = listener
+        self._pc = RTCPeerConnection(
+            RTCConfiguration(
+                # Always a list: the default is a public STUN server.
+                iceServers=self._usable(ice_servers),
+                # Without it every media line has a socket, and a TURN allocation, of its own.
+                bundlePolicy=RTCBundlePolicy.MAX_BUNDLE,
+                iceTransportPolicy=RTCIceTransportPolicy(ice_policy),
+            )
+        )
+        self._gather_timeout = gather_timeout
+        self._channel: RTCDataChannel | None = None
+        self._audio: aiortc_compat.AudioSender | None = None
+        self._video_sender: RTCRtpSender | None = None
+        self._video_attached: asyncio.Event | None = None
+        self._video_in: aiortc_compat.VideoReceiver | None = None
+        self._video_line: RTCRtpTransceiver | None = None
+        self._encoder = OpusEncoder(VOICE.sample_rate, bitrate=32_000)
+        self._loss = 0.0
+        self._refused = 0
+        self._ended = False
+        loop = asyncio.get_running_loop()
+        self._connected: asyncio.Future[None] = loop.create_future()
+        self._open: asyncio.Future[None] = loop.create_future()
+        for future in (self._connected, self._open):
+            # Whoever opens the link awaits these; a link closed before that must not complain at exit.
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._pc.on("connectionstatechange", self._on_connection_state)
+
+    def _usable(self, servers: Sequence[IceServer]) -> list[RTCIceServer]:
+        usable = []
+        for server in servers:
+            urls = []
+            for url in server.urls:
+                try:
+                    parse_stun_turn_uri(url)
+                except ValueError as exc:
+                    # aiortc would refuse the whole call for one bad URL.
+                    self.ignored_servers.append(f"{url}: {exc}")
+                else:
+                    urls.append(url)
+            if urls:
+                usable.append(RTCIceServer(urls, server.username, server.credential))
+        return usable
+
+    # Opening
+
+    async def offer(self, *, video: VideoSource | Literal[False] | None = None) -> str:
+        """Gather candidates and return the SDP offer.
+
+        The order of lines is the vendor's: audio sendrecv, video sendonly, then the channel (Orga's React SDK).
+        """
+        self._set_up_audio(self._pc.addTransceiver("audio", direction="sendrecv"))
+        if self.protocol.profile.video and video is not False:
+            line = self._pc.addTransceiver("video", direction="sendonly")
+            _prefer(line, "VP8")
+            self._video_sender = line.sender
+            self._video_attached = aiortc_compat.idle_until_track(line.sender)
+            if video is not None:
+                self.send_video(video)
+        # Before the offer, or the offer has no line for it.
+        self._use_channel(self._pc.createDataChannel(self.protocol.profile.channel))
+        return await self._describe()
+
+    async def accept(self, sdp: str) -> None:
+        """Take the far end's answer; connecting starts.
+
+        Raises:
+            RemoteProtocolError: it is no answer to our offer.
+        """
+        await self._set_remote(RTCSessionDescription(sdp, "answer"))
+        self._watch_transport()
+
+    async def answer(self, sdp: str) -> str:
+        """Take an offer and return our answer; connecting starts.
+
+        Raises:
+            RemoteProtocolError: it is no offer we can take.
+        """
+        kinds = media_kinds(sdp)
+        if kinds.count("audio") != 1 or len(kinds) > 3 or len(set(kinds)) != len(kinds):
+            raise RemoteProtocolError(
+                f"the offer has the lines {kinds}: expected one audio, at most one video and one application"
+            )
+        # Made before the offer is applied, so that it is matched with our direction and codecs; aiortc would
+        # otherwise answer recvonly, with codecs we do not play.
+        self._set_up_audio(self._pc.addTransceiver("audio", direction="sendrecv"))
+        if "video" in kinds:
+            self._video_line = line = self._pc.addTransceiver("video", direction="recvonly")
+            _prefer(line, "VP8")
+            self._video_in = aiortc_compat.VideoReceiver(line.receiver, self._on_bye)
+        self._pc.on("datachannel", self._on_channel)
+        await self._set_remote(RTCSessionDescription(sdp, "offer"))
+        answer = await self._describe()
+        self._watch_transport()
+        return answer
+
+    async def connected(self) -> None:
+        """Wait for ICE and DTLS. Raises IceError."""
+        await asyncio.shield(self._connected)
+
+    async def opened(self) -> None:
+        """Wait for the channel. Raises IceError, ConnectionLost."""
+        await asyncio.shield(self._open)
+
+    @property
+    def audio_payload_types(self) -> list[int]:
+        """The Opus payload types of this call, once negotiated."""
+        line = next(line for line in self._pc.getTransceivers() if line.kind == "audio")
+        return [codec.payloadType for codec in line._codecs if codec.payloadType is not None]
+
+    def _set_up_audio(self, line: RTCRtpTransceiver) -> None:
+        _prefer(line, "opus")
+        self._audio = aiortc_compat.AudioSender(line.sender)
+        aiortc_compat.AudioReceiver(line.receiver, self._listener.on_packet, self._on_bye)
+
+    async def _describe(self) -> str:
+        aiortc_compat.limit_gathering(self._pc, self._gather_timeout)
+        aiortc_compat.guard_channel(self._pc, MESSAGE_LIMIT, self._on_refused)
+        await self._pc.setLocalDescription()
+        sdp = with_opus_parameters(self._pc.localDescription.sdp)
+        logger.debug("local description:\n%s", sdp)
+        return sdp
+
+    async def _set_remote(self, description: RTCSessionDescription) -> None:
+        logger.debug("remote description:\n%s", description.sdp)
+        try:
+            await self._pc.setRemoteDescription(description)
+        except Exception as exc:  # aiortc's SDP parser raises whatever the text happens to break
+            raise RemoteProtocolError(f"the far end's SDP {description.type} can't be used: {exc}") from exc
+
+    def _watch_transport(self) -> None:
+        for line in self._pc.getTransceivers():
+            line.receiver.transport.on("statechange", self._on_transport_state)
+            break  # they are bundled: one transport
+
+    # While it runs
+
+    def send(self, said: Said) -> None:
+        """Say it on the channel.
+
+        Raises:
+            Unsupported, LocalProtocolError: the protocol has no such message for this side.
+            ConnectionLost: the channel is not open, or does not drain.
+        """
+        self.send_messages(self.protocol.send(said))
+
+    def send_messages(self, messages: Sequence[Message]) -> None:
+        """Send messages as they are. Raises as ``send``."""
+        for message in messages:
+            if self._channel is None or self._channel.readyState != "open":
+                raise ConnectionLost("the data channel is not open")
+            if self._channel.bufferedAmount > BUFFERED_LIMIT:
+                raise ConnectionLost(f"the far end takes no messages: {self._channel.bufferedAmount} bytes wait")
+            try:
+                self._channel.send(message)
+            except ValueError as exc:
+                raise LocalProtocolError(str(exc)) from exc
+
+    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
+        """Encode and send one 20 ms frame, ``(960, 1)``; nothing happens before the transport is up.
+
+        Args:
+            frame: Number of the frame on this call's clock: the RTP timestamp follows it.
+        """
+        if self._audio is None or not self._audio.ready:
+            return
+        payload = self._encoder.encode(pcm)
+        self._audio.send(payload, frame * VOICE.frame_samples, level=_level(pcm), voiced=voiced)
+
+    def adapt(self) -> None:
+        """Follow the far end's receiver reports; to be called about once a second.
+
+        A fixed expected loss costs a clean call 0.7 PESQ, none at all costs a lossy one its FEC.
+        """
+        if self._audio is not None and self._audio.fraction_lost is not None:
+            # Rise at once, fall slowly: the next burst is likelier than not.
+            self._loss = max(self._audio.fraction_lost, 0.8 * self._loss)
+            self._encoder.packet_loss = min(30, round(100 * self._loss))
+
+    def send_video(self, source: VideoSource) -> None:
+        """Start sending a video source on the (so far silent) video line."""
+        if self._video_sender is None or self._video_attached is None:
+            raise LocalProtocolError("this call has no video line")
+        self._video_sender.replaceTrack(VideoTrack(source))
+        self._video_attached.set()
+
+    def receive_video(self) -> MediaStreamTrack | None:
+        """Start decoding what comes on the video line; ``None``: there is no such line."""
+        if self._video_in is None or self._video_line is None:
+            return None
+        self._video_in.decode()
+        return self._video_line.receiver.track
+
+    @property
+    def video_frames_received(self) -> int:
+        """Encoded frames that came in, decoded or not."""
+        return self._video_in.frames_received if self._video_in else 0
+
+    def close_channel(self) -> None:
+        """Close the DataChannel alone."""
+        if self._channel is not None:
+            self._channel.close()
+
+    def stats(self) -> OutboundAudioStats:
+        audio = self._audio
+        if audio is None:
+            return OutboundAudioStats()
+        return OutboundAudioStats(
+            packets_sent=audio.packets_sent,
+            bytes_sent=audio.bytes_sent,
+            target_bitrate=self._encoder.bitrate,
+            round_trip_time=audio.round_trip_time,
+            fraction_lost=audio.fraction_lost or 0.0,
+        )
+
+    @property
+    def selected_pair(self) -> dict[str, str] | None:
+        return aiortc_compat.selected_pair(self._pc)
+
+    # Ending
+
+    async def close(self) -> None:
+        """Say goodbye (RTCP BYE, SCTP abort, DTLS close_notify) and release everything."""
+        self._ended = True
+        for future in (self._connected, self._open):
+            if not future.done():
+                future.set_exception(ConnectionLost("closed before it was open"))
+        if self._video_sender is not None and self._video_sender.track is not None:
+            self._video_sender.track.stop()
+        try:
+            async with asyncio.timeout(5):
+                await self._pc.close()
+        except TimeoutError:
+            logger.warning("the peer connection did not close within 5 s")
+
+    async def abandon(self) -> None:
+        """Vanish without a goodbye, as a killed process does."""
+        aiortc_compat.mute(self._pc)
+        await self.close()
+
+    def _end(self, reason: Literal["remote", "lost"], detail: str) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        failure = ConnectionLost(detail)
+        for future in (self._connected, self._open):
+            if not future.done():
+                future.set_exception(failure)
+        self._listener.on_ended(reason, detail)
+
+    def _on_connection_state(self) -> None:
+        state = self._pc.connectionState
+        if state == "connected" and not self._connected.done():
+            self._connected.set_result(None)
+        elif state == "failed" and not self._connected.done():
+            failure = IceError(
+                "no network path to the far end: no candidate pair answered"
+                if self._pc.iceConnectionState == "failed"
+                else "the DTLS handshake with the far end failed"
+            )
+            self._connected.set_exception(failure)
+            self._open.set_exception(failure)
+
+    def _on_transport_state(self) -> None:
+        transport = self._pc.getTransceivers()[0].receiver.transport
+        if transport.state == "closed":
+            if aiortc_compat.path_alive(self._pc):
+                self._end("remote", "the far end closed the connection")
+            else:
+                self._end("lost", "the far end stopped answering")
+
+    def _on_bye(self) -> None:
+        self._end("remote", "the far end said goodbye")
+
+    # Messages
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        if channel.label == self.protocol.profile.channel and self._channel is None:
+            self._use_channel(channel)
+        else:
+            self._listener.on_refused(f"a data channel named {channel.label[:80]!r}: not this protocol's")
+
+    def _use_channel(self, channel: RTCDataChannel) -> None:
+        self._channel = channel
+        channel.on("message", self._on_message)
+        channel.on("open", self._on_open)
+        channel.on("close", lambda: self._end("remote", "the far end closed the data channel"))
+        if channel.readyState == "open":
+            self._on_open()
+
+    def _on_open(self) -> None:
+        if not self._open.done():
+            self._open.set_result(None)
+
+    def _on_message(self, message: Message) -> None:
+        try:
+            said = self.protocol.receive(message)
+        except RemoteProtocolError as exc:
+            self._listener.on_refused(str(exc))
+            return
+        for each in said:
+            self._listener.on_said(each)
+
+    def _on_refused(self, reason: str) -> None:
+        self._listener.on_refused(reason)
+        self._refused += 1
+        if self._refused == REFUSED_LIMIT:
+            self._end("lost", f"the far end sent {REFUSED_LIMIT} messages that had to be refused")
+
+
+def _prefer(line: RTCRtpTransceiver, codec: str) -> None:
+    """Offer and accept this codec alone (and its retransmission format): what we cannot play is not negotiated."""
+    capabilities = RTCRtpSender.getCapabilities(line.kind).codecs
+    line.setCodecPreferences(
+        [each for each in capabilities if each.mimeType.partition("/")[2].lower() in (codec.lower(), "rtx")]
+    )
+
+
+def _level(pcm: NDArray[np.int16]) -> int:
+    """Return −dBov of a frame, 0 to 127 (RFC 6464, 3)."""
+    samples = pcm[:, 0].astype(np.float32)
+    power = float(samples @ samples) / len(samples)
+    if power < 1:
+        return 127
+    return min(127, max(0, round(-10 * float(np.log10(power / 32768**2)))))

@@ -1,0 +1,111 @@
+"""The far end's speech, cut into turns. Never reads a clock: times are seconds since ``connect()``.
+
+A turn begins with the first audible frame, or with the message that marks it done when that comes first: servers
+mark a turn done when it is generated, which may be before it is heard. It ends when it is marked done *and* its audio
+has been quiet for a moment; a server that never marks turns gets a longer moment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .events import Event, ResponseCompleted, TranscriptCompleted, TurnMeasured
+
+QUIET = 0.8
+"""Seconds of silence that end a turn marked done: longer than a speaker's pause for breath."""
+QUIET_UNMARKED = 3.0
+"""Seconds of silence that end a turn nobody marked."""
+LONGEST = 60.0
+"""Seconds of a turn's audio that are kept; the rest is heard, but not kept for ``listen()``."""
+_PRE_ROLL = 5
+"""Frames kept from before the voice detector was sure, so that the first consonant is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One answer of the agent."""
+
+    text: str
+    """What it said, by its own account; empty when it sent no text."""
+    heard: str | None
+    """What it understood of us, ``None`` when it sent no transcript."""
+    audio: NDArray[np.int16] = field(repr=False)
+    """What was heard of it, ``(samples, 1)`` at 48 kHz."""
+    turnaround: float | None
+    """Seconds from the end of our speech to its first audible sample; ``None`` when we had not spoken."""
+    started: float
+    """When it began, in seconds since ``connect()``."""
+
+
+class TurnTracker:
+    """Feed it every event and every 20 ms frame that is played out; it returns the turns as they end."""
+
+    def __init__(self) -> None:
+        self._pre_roll: deque[NDArray[np.int16]] = deque(maxlen=_PRE_ROLL)
+        self._heard: str | None = None
+        self._turnaround: float | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._started: float | None = None
+        self._marked: float | None = None
+        self._last_audible: float | None = None
+        self._texts: list[str] = []
+        self._frames: list[NDArray[np.int16]] = []
+
+    @property
+    def played(self) -> float:
+        """Seconds of the turn in progress that were handed on so far."""
+        return len(self._frames) * 0.02
+
+    def on_event(self, event: Event, t: float) -> None:
+        match event:
+            case TranscriptCompleted(speaker="user", text=text):
+                self._heard = text
+            case ResponseCompleted(text=text):
+                self._started = t if self._started is None else self._started
+                self._marked = t
+                self._texts.append(text)
+            case TurnMeasured(turnaround=turnaround):
+                self._turnaround = turnaround
+
+    def on_frame(self, pcm: NDArray[np.int16], audible: bool, t: float) -> Turn | None:
+        """Take the frame played out at ``t``; return the turn that it ended, if it did."""
+        if audible:
+            self._last_audible = t
+            if self._started is None:
+                self._started = t
+        if self._started is None:
+            self._pre_roll.append(pcm)
+            return None
+        if not self._frames:
+            self._frames.extend(self._pre_roll)
+            self._pre_roll.clear()
+        if len(self._frames) * 0.02 < LONGEST:
+            self._frames.append(pcm)
+        return self.finish() if self._over(t) else None
+
+    def finish(self) -> Turn | None:
+        """End the turn in progress as it is, if there is one: the call is over."""
+        if self._started is None:
+            return None
+        turn = Turn(
+            text=" ".join(self._texts),
+            heard=self._heard,
+            audio=np.concatenate(self._frames or [np.empty((0, 1), np.int16)]),
+            turnaround=self._turnaround,
+            started=self._started,
+        )
+        self._heard = self._turnaround = None
+        self._reset()
+        return turn
+
+    def _over(self, t: float) -> bool:
+        if self._marked is None:
+            return self._last_audible is not None and t - self._last_audible >= QUIET_UNMARKED
+        # Marked before it is heard: the audio gets the same moment to begin as it gets to end.
+        return t - max(self._marked, self._last_audible or 0.0) >= QUIET
