@@ -1,0 +1,143 @@
+"""Credentials of a session: API key → ephemeral token → ICE servers, and TURN REST credentials.
+
+The key belongs on a server. There, ``SessionConfigClient`` trades it for what a browser or a peer may hold;
+``fetch_session_config`` is the other end of that, and never sees a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from .errors import ConfigurationError, RtcPeerError
+from .protocols import find_protocol
+from .protocols.base import VoiceProtocol
+from .protocols.http import is_token
+from .protocols.session_config import SessionConfig, parse_session_config, session_config_request
+from .transports.http import check_http_url, environment_proxy, exchange, redact_url
+
+__all__ = ["SessionConfig", "SessionConfigClient", "fetch_session_config", "turn_credentials"]
+
+
+class SessionConfigClient:
+    """Trades an API key for what one session needs; for backends, never for the machine of a user.
+
+    Use it as an async context manager, or ``close()`` it. It holds one pool of connections, opened by the first
+    request, and any number of requests may be under way at once.
+
+    Args:
+        url: The service's base URL.
+        email: Sent along for Orga accounts that keep users apart by address.
+        timeout: Seconds for each of the two requests; ``None``: no limit.
+
+    Raises:
+        ConfigurationError: an unknown protocol, or a URL, key or e-mail address that can't be right.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        protocol: str | type[VoiceProtocol] = "orga",
+        email: str | None = None,
+        timeout: float | None = 10.0,
+    ) -> None:
+        self._url = check_http_url(url)
+        if urlsplit(url).query or urlsplit(url).fragment:
+            raise ConfigurationError(f"give the service's base URL, {redact_url(url)}, without ? and #")
+        self._api_key = api_key.strip()  # a key out of a file brings its line break
+        if not self._api_key:
+            raise ConfigurationError("the API key is empty; is RTCPEER_API_KEY set?")
+        if not is_token(self._api_key):
+            raise ConfigurationError("the API key holds spaces or other characters that no key has; is it whole?")
+        self._protocol = find_protocol(protocol)
+        self._options: dict[str, str] = {}
+        if email is not None:
+            self._options["email"] = self._protocol.configure({"email": email})["email"]
+        self._timeout = timeout
+        self._http: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"SessionConfigClient({redact_url(self._url)!r}, protocol={self._protocol.profile.name!r})"
+
+    async def __aenter__(self) -> SessionConfigClient:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; the next request would open new ones."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
+
+    async def get_session_config(self) -> SessionConfig:
+        """Return a fresh token and the ICE servers to go with it.
+
+        Raises:
+            AuthError: the service refused the key.
+            SignalingError: the service answered with an error, or not at all.
+            RemoteProtocolError: the service answered with something malformed.
+        """
+        try:
+            request = self._protocol.token_request(self._url, self._api_key, self._options)
+            token = self._protocol.parse_token(await exchange(self._pool(), request, timeout=self._timeout))
+            request = self._protocol.ice_request(self._url, token.value)
+            servers = self._protocol.parse_ice(await exchange(self._pool(), request, timeout=self._timeout))
+        except RtcPeerError as exc:
+            # Services are known to quote the key they refuse, and codecs quote the service.
+            exc.args = tuple(str(said).replace(self._api_key, "[API key]") for said in exc.args)
+            raise
+        return SessionConfig(token.value, servers, token.expires_at)
+
+    def _pool(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                proxy=environment_proxy(self._url), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._http
+
+
+async def fetch_session_config(
+    http: aiohttp.ClientSession, url: str, *, timeout: float | None = 10.0
+) -> SessionConfig:
+    """Ask a backend of the user's own, such as ``rtcpeer proxy``, for a token and ICE servers.
+
+    Args:
+        timeout: Seconds for the whole request; ``None``: no limit.
+
+    Raises:
+        SignalingError: the backend answered with an error, with nonsense, or not at all.
+        ConfigurationError: the URL can't be right.
+    """
+    return parse_session_config(await exchange(http, session_config_request(check_http_url(url)), timeout=timeout))
+
+
+def turn_credentials(secret: str, *, user: str = "", now: float, ttl: float = 86400.0) -> tuple[str, str]:
+    """Return ``(username, credential)`` for a TURN server that shares ``secret``.
+
+    The scheme of draft-uberti-behave-turn-rest-00, coturn's ``static-auth-secret``: the user name is the Unix time
+    until which allocations may begin, and ``user`` if there is one; the credential is its HMAC-SHA1.
+
+    Args:
+        now: Unix time in seconds.
+        ttl: Seconds.
+
+    Raises:
+        ConfigurationError: the secret is empty.
+    """
+    if not secret:
+        raise ConfigurationError("the TURN secret is empty; give the server's static-auth-secret")
+    expiry = str(int(now + ttl))
+    username = f"{expiry}:{user}" if user else expiry
+    digest = hmac.new(secret.encode(), username.encode(), hashlib.sha1).digest()
+    return username, base64.b64encode(digest).decode()
