@@ -1,0 +1,133 @@
+"""The server-side half of a session as an aiohttp handler: it holds the API key, so that a browser need not.
+
+``GET /session-config`` answers ``{"ephemeralToken", "iceServers"}``, as Orga's client SDKs ask for it. A failure is
+``{"error", "reason"}`` with a status about *this* server, because the caller sent no credential that could be wrong:
+
+* 503, with ``Retry-After`` if upstream gave one: upstream limits our key (429) or is down for a while (503).
+* 502: anything else, a refused key included. Not 401, which would make a page ask its user to log in.
+* 403: ``proxy_app`` only, the page's origin is not on the list. No token is spent on it.
+
+The reason never quotes upstream, which may quote the key. The log has the details.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiohttp import web
+
+from .auth import SessionConfigClient
+from .errors import AuthError, ConfigurationError, RtcPeerError, SignalingError
+from .protocols.http import HttpResponse
+from .protocols.session_config import session_config_refusal, session_config_response
+
+logger = logging.getLogger(__name__)
+
+SESSION_CONFIG_PATH = "/session-config"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# What a browser sends as Origin (RFC 6454, 6.2): anything else on the list would silently match nothing.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s,A-Z]+")
+
+
+def session_config_handler(client: SessionConfigClient) -> Handler:
+    """Return a handler for ``GET``, to mount in an application of your own: its sessions, its CORS, its limits.
+
+    The client stays yours to close. Let nobody in who may not spend your key.
+    """
+
+    async def session_config(request: web.Request) -> web.Response:
+        if request.method == "HEAD":  # aiohttp routes it here with GET, and it would spend a token on nothing
+            raise web.HTTPMethodNotAllowed("HEAD", ["GET"])
+        try:
+            return _to_aiohttp(session_config_response(await client.get_session_config()))
+        except RtcPeerError as exc:
+            logger.warning("session config failed: %s: %s", type(exc).__name__, exc)
+            return _to_aiohttp(_failure(exc))
+
+    return session_config
+
+
+def proxy_app(client: SessionConfigClient, *, cors_origins: Sequence[str]) -> web.Application:
+    """Return an application with ``GET /session-config`` for the pages of ``cors_origins``, and ``GET /healthz``.
+
+    A caller that sends no ``Origin`` is no page of another site, and is served. ``/healthz`` does not ask upstream.
+
+    Args:
+        cors_origins: Exact origins, such as ``https://app.example.com``; ``*`` is every page there is.
+
+    Raises:
+        ConfigurationError: an entry that no browser would send.
+    """
+    for origin in cors_origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ConfigurationError(
+                f"{origin!r} is no origin; write scheme://host[:port] in lower case, without a path or trailing slash"
+            )
+    app = web.Application()
+    guarded = _for_origins(session_config_handler(client), frozenset(cors_origins))
+    app.router.add_get(SESSION_CONFIG_PATH, guarded)
+    app.router.add_options(SESSION_CONFIG_PATH, _for_origins(_preflight, frozenset(cors_origins)))
+    app.router.add_get("/healthz", _healthz)
+    return app
+
+
+def _for_origins(handler: Handler, origins: frozenset[str]) -> Handler:
+    """Add CORS (WHATWG Fetch, 3.3) for ``origins``; refuse others before anything is spent."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        allowed = origin is None or "*" in origins or origin in origins
+        if allowed:
+            response = await handler(request)
+        else:
+            logger.warning("session config refused: origin=%.200r is not on the list", origin)
+            response = _to_aiohttp(session_config_refusal(403, "this origin is not allowed"))
+        if "*" in origins:
+            response.headers["Access-Control-Allow-Origin"] = "*"
+        else:
+            response.headers["Vary"] = "Origin"
+            if origin is not None and allowed:
+                response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+        return response
+
+    return guarded
+
+
+async def _preflight(request: web.Request) -> web.Response:
+    return web.Response(
+        status=204,
+        headers={
+            "Access-Control-Allow-Methods": "GET",
+            # The SDKs send none; wrappers around fetch() like to add these two.
+            "Access-Control-Allow-Headers": "Authorization, Content-Type",
+            "Access-Control-Max-Age": "600",
+        },
+    )
+
+
+async def _healthz(request: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"})
+
+
+def _failure(exc: RtcPeerError) -> HttpResponse:
+    match exc:
+        case AuthError():
+            return session_config_refusal(502, "the service refused this server's API key")
+        case SignalingError(status=429 | 503 as status):
+            return session_config_refusal(503, f"the service answered with status {status}", exc.retry_after)
+        case SignalingError(status=None):
+            return session_config_refusal(502, "the service does not answer")
+        case SignalingError(status=status):
+            return session_config_refusal(502, f"the service answered with status {status}")
+        case ConfigurationError():
+            return session_config_refusal(500, "this server is not configured well")
+    return session_config_refusal(502, "the service gave an answer that makes no sense")
+
+
+def _to_aiohttp(response: HttpResponse) -> web.Response:
+    return web.Response(status=response.status, headers=response.headers, body=response.body)
