@@ -96,7 +96,7 @@ async def chromium(profile: Path, microphone: str) -> AsyncIterator[Browser]:
     if executable is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     playwright = pytest.importorskip(
-        "playwright.async_api", reason="Playwright is not installed: pip install 'rtcpeer[interop]'"
+        "playwright.async_api", reason="Playwright is not installed: make interop-parts, or pip install playwright"
     )
     pages = web.Application()
     pages.router.add_static("/", HERE)

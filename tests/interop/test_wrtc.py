@@ -100,11 +100,12 @@ async def test_a_client_that_closes_has_hung_up():
 
 
 @asynccontextmanager
-async def peer_calls_node(**params: Any) -> AsyncIterator[tuple[Any, Node]]:
+async def peer_calls_node(*, video: str | None = None, **params: Any) -> AsyncIterator[tuple[Any, Node]]:
     """A call that is up: the peer's session, and Node as the service."""
     async with Node.run("wrtc_server.js", apiKey=API_KEY, frequency=660) as node:
         port = (await node.wait_for("listening"))["port"]
-        async with rtcpeer.connect("orga", f"http://127.0.0.1:{port}", api_key=API_KEY, params=params) as session:
+        url = f"http://127.0.0.1:{port}"
+        async with rtcpeer.connect("orga", url, api_key=API_KEY, params=params, video=video) as session:
             await node.wait_for("open")
             yield session, node
 
@@ -237,6 +238,16 @@ async def test_the_envelope_from_before_2025_09_30_is_understood():
         response = await session.wait_for(ResponseCompleted, timeout=DEADLINE)
 
     assert response == ResponseCompleted("Good evening.", "Good evening.")
+
+
+async def test_the_peers_test_picture_is_decoded_by_the_service():
+    async with peer_calls_node(video="test") as (_, node):
+        first = await node.wait_for("seen")
+        await node.wait_for("seen", lambda _: sum(said["type"] == "seen" for said in node.said) >= 24)
+
+    assert first["width"] >= 320
+    assert first["height"] >= 180
+    assert first["brightest"] - first["darkest"] > 100  # a picture, not one colour
 
 
 async def test_a_goodbye_of_the_service_is_a_clean_close():

@@ -1,8 +1,8 @@
-// Tones in and out of @roamhq/wrtc (libwebrtc), shared by wrtc_client.js and wrtc_server.js.
+// Media in and out of @roamhq/wrtc (libwebrtc), shared by wrtc_client.js and wrtc_server.js.
 "use strict";
 
 const {
-  nonstandard: { RTCAudioSink, RTCAudioSource },
+  nonstandard: { RTCAudioSink, RTCAudioSource, RTCVideoSink },
 } = require("@roamhq/wrtc");
 
 const SAMPLE_RATE = 48_000;
@@ -61,6 +61,24 @@ class Ear {
   }
 }
 
+/** Watches a remote track and reports each frame that was decoded. */
+class Eye {
+  constructor(track, onSeen) {
+    this.sink = new RTCVideoSink(track);
+    this.sink.onframe = ({ frame: { width, height, data } }) => {
+      const luma = data.subarray(0, width * height); // I420
+      onSeen({ width, height, darkest: min(luma), brightest: max(luma) });
+    };
+  }
+
+  stop() {
+    this.sink.stop();
+  }
+}
+
+const min = (samples) => samples.reduce((least, sample) => Math.min(least, sample), 255);
+const max = (samples) => samples.reduce((most, sample) => Math.max(most, sample), 0);
+
 /**
  * The strongest frequency from 100 to 2000 Hz and its level: Goertzel's filter every 5 Hz, Hann window.
  * @returns {{frequency: number, level: number, rms: number}} Hz, dBFS, dBFS
@@ -108,4 +126,4 @@ const gathered = (pc) =>
     check();
   });
 
-module.exports = { Ear, Tone, gathered, listenToParent, tell };
+module.exports = { Ear, Eye, Tone, gathered, listenToParent, tell };

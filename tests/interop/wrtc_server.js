@@ -1,7 +1,7 @@
 // The Orga service played by libwebrtc, written from the vendor's public documentation: node wrtc_server.js '{…}'
 // Options: apiKey, frequency (Hz of the tone it sends).
 // stdout: one JSON object a line: listening, secret, ice, call (the body that was posted), state, open, message (of the
-//   channel), heard, failed.
+//   channel), heard, seen (one for each frame of video), failed.
 // stdin: {"do": "send", "message": …} on the channel, {"do": "mute"} and {"do": "unmute"} take the track away and give it
 //   back, {"do": "goodbye"} closes the call; end of file ends the process.
 "use strict";
@@ -9,7 +9,7 @@
 const { randomUUID } = require("node:crypto");
 const http = require("node:http");
 const { RTCPeerConnection } = require("@roamhq/wrtc");
-const { Ear, Tone, gathered, listenToParent, tell } = require("./wrtc_audio.js");
+const { Ear, Eye, Tone, gathered, listenToParent, tell } = require("./wrtc_audio.js");
 
 const { apiKey, frequency } = JSON.parse(process.argv[2]);
 const tokens = new Set();
@@ -73,6 +73,7 @@ class Call {
     this.pc.onconnectionstatechange = () => tell("state", { state: this.pc.connectionState });
     this.pc.ontrack = ({ track }) => {
       if (track.kind === "audio") this.ear = new Ear(track, (heard) => tell("heard", heard));
+      if (track.kind === "video") this.eye = new Eye(track, (seen) => tell("seen", seen));
     };
     this.pc.ondatachannel = ({ channel }) => {
       this.channel = channel;
@@ -97,6 +98,7 @@ class Call {
 
   close() {
     this.ear?.stop();
+    this.eye?.stop();
     this.tone.stop();
     this.pc.close();
   }
