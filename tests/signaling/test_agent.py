@@ -30,7 +30,7 @@ def heard(text: str) -> Tell:
 
 
 def play(director: Director, steps: Iterable[object]) -> list[Action]:
-    """Run steps (an event; a number: that much time has passed; ``None``: it was played) and return all that was done."""
+    """Return all that was done over steps: an event, seconds that pass, or ``None`` for "it was played"."""
     now = 0.0
     done: list[Action] = []
     for step in steps:

@@ -31,5 +31,5 @@ def test_scenario_is_its_own_answer():
 
 
 def test_missing_speech_file_is_named():
-    with pytest.raises(ConfigurationError, match="no-such.flac"):
+    with pytest.raises(ConfigurationError, match=r"no-such\.flac"):
         speech_file("no-such.flac")
