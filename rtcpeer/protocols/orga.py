@@ -277,10 +277,11 @@ def _checked_flag(name: str, value: object) -> bool:
 def _checked_modalities(name: str, value: object) -> tuple[str, ...]:
     allowed = "audio, video, both with a comma between, or none"
     if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    if not isinstance(value, Iterable) or isinstance(value, (bytes, Mapping)):
+        wanted: list[object] = [part.strip() for part in value.split(",") if part.strip()]
+    elif isinstance(value, Iterable) and not isinstance(value, (bytes, Mapping)):
+        wanted = list(value)
+    else:
         raise _bad(name, value, allowed)
-    wanted = list(value)
     if not all(item in MODALITIES for item in wanted):
         raise _bad(name, value, allowed)
     return tuple(item for item in MODALITIES if item in wanted)
