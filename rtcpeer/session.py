@@ -32,6 +32,7 @@ from .errors import ConnectionLost
 from .event_log import EventLog
 from .events import (
     Closed,
+    ConversationStarted,
     ErrorReported,
     Event,
     Interrupted,
@@ -319,6 +320,11 @@ class Session:
 
     def on_said(self, said: Said) -> None:
         self.counters["messages_received"] += 1
+        if isinstance(said, ConversationStarted):
+            # It may have come with the answer already: one conversation starts once.
+            if said.id == self.conversation_id:
+                return
+            self.conversation_id = said.id
         self.report(said)
 
     def on_refused(self, reason: str) -> None:
@@ -350,6 +356,14 @@ class Session:
         media_clock().add(self._tick)
 
     def _tick(self, number: int, now: float) -> None:
+        try:
+            self._frame(number, now)
+        except Exception as exc:
+            # A call that has gone deaf and dumb is over, and whoever holds it must learn so.
+            logger.exception("the audio path failed")
+            self._end("lost", f"the audio path failed: {type(exc).__name__}: {exc}")
+
+    def _frame(self, number: int, now: float) -> None:
         t = now - self._started
         if self._first_frame is None:
             self._first_frame = number
@@ -364,7 +378,7 @@ class Session:
         if self._mouth.voiced:
             self._meter.spoke(t + FRAME_DURATION)
 
-        heard = self._playout.get(now)
+        heard = self._playout.get(now).samples
         if self._muted_since_quiet is not None:
             heard = self._mute(heard, t)
         if self._log_speech(self.remote, self._ear, heard, t) == "started":

@@ -79,6 +79,8 @@ class CallConsole:
                 line = f"interrupted ({reason}) after {played:.2f} s"
             case ErrorReported(message=message):
                 line = f"note: {message}"
+            case Closed(reason="failed"):
+                return  # the command says so itself, as an error
             case Closed(reason=reason, detail=detail):
                 line = f"closed ({reason}){': ' + detail if detail else ''}"
             case _:

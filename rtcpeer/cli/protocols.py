@@ -8,24 +8,18 @@ def protocols() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..commands import Command
-    from ..events import Event
     from ..protocols import PROTOCOLS
     from ..protocols.base import Side
 
-    table = Table("protocol", "transport", "we ask", "it says", "audio", "video", "interruption", title="Protocols")
-    for name, protocol in PROTOCOLS.items():
-        profile = protocol.profile
-        asked = sorted(kind.__name__ for kind in protocol.speaks[Side.CLIENT] if issubclass(kind, Command))
-        told = sorted(kind.__name__ for kind in protocol.speaks[Side.SERVER] if issubclass(kind, Event))
-        transport = {"rtc": "WebRTC"}[profile.transport]
-        table.add_row(
-            name,
-            f"{transport}, channel\n{profile.channel}",
-            "\n".join(asked),
-            "\n".join(told),
-            "Opus",
-            "VP8" if profile.video else "–",
-            profile.interrupt,
-        )
+    found = list(PROTOCOLS.values())
+    table = Table("", *(protocol.profile.name for protocol in found), caption="→ we may say it   ← the far end may")
+    table.add_row("transport", *("WebRTC" for _ in found))
+    table.add_row("audio", *("Opus ⇄" for _ in found))
+    table.add_row("video", *("VP8 →" if protocol.profile.video else "–" for protocol in found))
+    table.add_row("interruption", *(protocol.profile.interrupt for protocol in found), end_section=True)
+    for arrow, side in (("→", Side.CLIENT), ("←", Side.SERVER)):
+        said = sorted({kind.__name__ for protocol in found for kind in protocol.speaks[side]})
+        for name in said:
+            spoken = [name in {kind.__name__ for kind in protocol.speaks[side]} for protocol in found]
+            table.add_row(name, *(arrow if each else "–" for each in spoken), end_section=name == said[-1])
     Console().print(table)

@@ -46,7 +46,8 @@ def check_http_url(url: str) -> str:
     except ValueError:
         raise ConfigurationError("that URL can't be read; write it as https://host:port/path") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in url):
-        raise ConfigurationError(f"{redact_url(url)} is no http URL; write it as https://host:port/path")
+        shown = redact_url(url) if parts.netloc else repr(url[:80])
+        raise ConfigurationError(f"{shown} is no http URL; write it as https://host:port/path")
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(f"leave user and password out of the URL: {redact_url(url)}")
     return url
