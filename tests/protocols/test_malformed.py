@@ -179,3 +179,12 @@ def test_what_was_checked_passes_the_check_unchanged(protocol: Any, options: dic
     if error is None:
         json.dumps(checked, allow_nan=False)
         assert checked == protocol.configure(checked)
+
+
+@pytest.mark.parametrize(("protocol", "side"), BOTH_SIDES)
+def test_a_message_nested_too_deep_to_be_walked_without_care_is_refused(protocol: Any, side: Side) -> None:
+    codec = protocol(side)
+    assert codec.receive('{"a":' * 50 + "1" + "}" * 50)
+    for depth in (70, 400, 900, 100_000):
+        with pytest.raises(RemoteProtocolError):
+            codec.receive('{"a":' * depth + "1" + "}" * depth)
