@@ -15,17 +15,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
-from weakref import WeakSet
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio.frame import AudioFrame
 from .audio.jitter import MediaPacket, Playout
 from .audio.opus import OpusDecoder
 from .audio.outgoing import Outgoing, Playback
-from .audio.resample import Resampler
+from .audio.reader import Heard
 from .audio.sources import Source, open_source
 from .audio.vad import VoiceDetector
 from .errors import ConnectionLost
@@ -41,7 +39,7 @@ from .events import (
     SpeechStopped,
     TurnMeasured,
 )
-from .formats import FRAME_DURATION, VOICE, AudioFormat
+from .formats import FRAME_DURATION, VOICE
 from .latency import TurnMeter
 from .protocols.base import Side, VoiceProtocol
 from .said import Said
@@ -90,8 +88,7 @@ class Session:
         # Turns nobody listened to: a minute of audio each, so only the latest few are worth their memory.
         self._turns: deque[Turn] = deque(maxlen=4)
         self._turn_waiters: list[asyncio.Future[None]] = []
-        # Weak: a reader left with `break` is gone when its loop is.
-        self._readers: WeakSet[AudioReader] = WeakSet()
+        self._heard = Heard()
         self._taps: list[FrameTap] = []
         self._closers: list[Callable[[], Any]] = []
         self._first_frame: int | None = None
@@ -193,7 +190,7 @@ class Session:
     @property
     def audio(self) -> Heard:
         """What is heard, as an async iterable of 20 ms frames; each iteration is a reader of its own."""
-        return Heard(self, VOICE)
+        return self._heard
 
     @property
     def video(self) -> AsyncIterator[av.VideoFrame]:
@@ -306,8 +303,7 @@ class Session:
             logger.exception("closing the link failed")
         self.report(Closed(reason, detail))
         self._wake_listeners()
-        for reader in self._readers:
-            reader.end()
+        self._heard.end()
         for closer in self._closers:
             try:
                 result = closer()
@@ -393,8 +389,7 @@ class Session:
 
         for tap in self._taps:
             tap(frame * VOICE.frame_samples, said, heard)
-        for reader in self._readers:
-            reader.put(heard, t)
+        self._heard.put(heard, t)
         while self._outgoing.failures:
             self.report(ErrorReported(str(self._outgoing.failures.popleft()), code="media"))
         if frame % 50 == 49:
@@ -444,60 +439,3 @@ class Session:
         if self._closing is not None or self.link is None:
             raise ConnectionLost(f"the session is over: {self._ending()}")
         return self.link
-
-
-class Heard:
-    """What a session hears, for ``async for``; ``in_format`` gives it at another rate or number of channels."""
-
-    def __init__(self, session: Session, audio_format: AudioFormat) -> None:
-        self._session = session
-        self._format = audio_format
-
-    def in_format(self, audio_format: AudioFormat) -> Heard:
-        return Heard(self._session, audio_format)
-
-    def __aiter__(self) -> AudioReader:
-        return AudioReader(self._session, self._format)
-
-
-class AudioReader:
-    """One reader of what is heard. It keeps the newest second: what is older is dropped and counted."""
-
-    def __init__(self, session: Session, audio_format: AudioFormat) -> None:
-        self._session = session
-        self._format = audio_format
-        self._resampler = Resampler(VOICE, audio_format)
-        self._rest = np.empty((0, audio_format.channels), np.int16)
-        self._frames: deque[AudioFrame] = deque(maxlen=50)
-        self._waiter: asyncio.Future[None] | None = None
-        self._ended = session.events.closed
-        self.frames_dropped = 0
-        session._readers.add(self)
-
-    def put(self, pcm: NDArray[np.int16], t: float) -> None:
-        # A resampler gives a few samples more or less each time; frames are exact.
-        self._rest = np.concatenate([self._rest, self._resampler.feed(pcm)])
-        while len(self._rest) >= self._format.frame_samples:
-            frame, self._rest = np.split(self._rest, [self._format.frame_samples])
-            self.frames_dropped += len(self._frames) == self._frames.maxlen
-            self._frames.append(AudioFrame(frame, self._format, t))
-        self._wake()
-
-    def end(self) -> None:
-        self._ended = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> AudioFrame:
-        while not self._frames:
-            if self._ended:
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        return self._frames.popleft()

@@ -1,0 +1,87 @@
+"""What is heard, for whoever wants to read it: each reader has its own bounded queue and its own format."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Self
+from weakref import WeakSet
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats import VOICE, AudioFormat
+from .frame import AudioFrame
+from .resample import Resampler
+
+
+class Heard:
+    """For ``async for``: each iteration is a reader of its own, from now on."""
+
+    def __init__(self) -> None:
+        # Weak: a reader that was left with `break` is gone when its loop is.
+        self._readers: WeakSet[AudioReader] = WeakSet()
+        self._ended = False
+
+    def put(self, pcm: NDArray[np.int16], t: float) -> None:
+        """Give every reader ``(960, 1)`` at 48 kHz, played out at ``t``."""
+        for reader in self._readers:
+            reader._put(pcm, t)
+
+    def end(self) -> None:
+        """The session is over: readers finish what they hold."""
+        self._ended = True
+        for reader in self._readers:
+            reader._end()
+
+    def in_format(self, audio_format: AudioFormat) -> AudioReader:
+        """Return a reader that gives another rate or number of channels."""
+        reader = AudioReader(audio_format)
+        if self._ended:
+            reader._end()
+        self._readers.add(reader)
+        return reader
+
+    def __aiter__(self) -> AudioReader:
+        return self.in_format(VOICE)
+
+
+class AudioReader:
+    """20 ms frames in one format. It keeps the newest second: what is older is dropped and counted."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._format = audio_format
+        self._resampler = Resampler(VOICE, audio_format)
+        self._rest = np.empty((0, audio_format.channels), np.int16)
+        self._frames: deque[AudioFrame] = deque(maxlen=50)
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended = False
+        self.frames_dropped = 0
+
+    def _put(self, pcm: NDArray[np.int16], t: float) -> None:
+        # A resampler gives a few samples more or less each time; frames are exact.
+        self._rest = np.concatenate([self._rest, self._resampler.feed(pcm)])
+        while len(self._rest) >= self._format.frame_samples:
+            frame, self._rest = np.split(self._rest, [self._format.frame_samples])
+            self.frames_dropped += len(self._frames) == self._frames.maxlen
+            self._frames.append(AudioFrame(frame, self._format, t))
+        self._wake()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AudioFrame:
+        while not self._frames:
+            if self._ended:
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._frames.popleft()
