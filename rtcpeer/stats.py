@@ -76,8 +76,8 @@ class OutboundAudioStats:
     """Bits a second the encoder is set to."""
     packets_lost: int = 0
     """Remote-inbound: what the last receiver report says, since the start."""
-    fraction_lost: float = 0.0
-    """Remote-inbound: 0 to 1, in the interval of the last receiver report."""
+    fraction_lost: float | None = None
+    """Remote-inbound: 0 to 1, in the interval of the last receiver report; ``None`` until there was one."""
     jitter: float = 0.0
     """Remote-inbound."""
     round_trip_time: float | None = None
