@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from .events import Closed, EventsMissed
 from .said import Said
@@ -25,11 +26,21 @@ class Entry:
 
 
 class EventLog:
-    """Append from one place, read from many; belongs to one event loop."""
+    """Append from one place, read from many; belongs to one event loop.
 
-    def __init__(self, *, limit: int = 10_000) -> None:
+    Args:
+        limit: Entries kept.
+        limit_characters: Of all the entries kept, as written down: a far end that sends a megabyte of nonsense again
+            and again must not fill the memory.
+    """
+
+    def __init__(self, *, limit: int = 10_000, limit_characters: int = 16_000_000) -> None:
         # The oldest goes first: a reader that slow has lost the thread anyway, and is told so.
-        self._entries: deque[Entry] = deque(maxlen=limit)
+        self._entries: deque[Entry] = deque()
+        self._sizes: deque[int] = deque()
+        self._size = 0
+        self._limit = limit
+        self._limit_characters = limit_characters
         self._first = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._taps: list[Callable[[Entry], None]] = []
@@ -44,10 +55,14 @@ class EventLog:
         """Add an entry and wake the readers; ``Closed`` is the last one, what comes after it is ignored."""
         if self.closed:
             return
-        if len(self._entries) == self._entries.maxlen:
-            self._first += 1
         entry = Entry(t, said)
         self._entries.append(entry)
+        self._sizes.append(len(repr(said)))
+        self._size += self._sizes[-1]
+        while len(self._entries) > self._limit or (self._size > self._limit_characters and len(self._entries) > 1):
+            self._entries.popleft()
+            self._size -= self._sizes.popleft()
+            self._first += 1
         self.closed = isinstance(said, Closed)
         for tap in self._taps:
             tap(entry)
@@ -62,7 +77,7 @@ class EventLog:
 
     def entries(self, start: int = 0) -> list[Entry]:
         """Return what is kept from position ``start`` on."""
-        return list(self._entries)[max(0, start - self._first) :]
+        return list(islice(self._entries, max(0, start - self._first), None))
 
     async def read(self, start: int | None = None) -> AsyncIterator[Entry]:
         """Yield entries from ``start`` (``None``: from the oldest kept) until the session is closed."""

@@ -42,6 +42,22 @@ async def test_a_reader_that_falls_behind_is_told_how_much_it_missed():
     assert [EventsMissed(8), Unknown("8"), Unknown("9"), Closed("local")] == [entry.said async for entry in reader]
 
 
+async def test_long_messages_push_older_ones_out():
+    log = EventLog(limit_characters=10_000)
+    for number in range(100):
+        log.append(number, Unknown(f"{number} " + 1000 * "x"))
+
+    assert 8 <= len(log.entries()) < 10
+    assert log.end == 100
+
+
+async def test_a_single_message_over_the_limit_is_kept():
+    log = EventLog(limit_characters=10)
+    log.append(0, Unknown(100 * "x"))
+
+    assert len(log.entries()) == 1
+
+
 async def test_a_reader_may_start_anywhere():
     log = EventLog()
     log.append(0, Unknown("old"))
