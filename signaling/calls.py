@@ -142,8 +142,8 @@ class Call:
         }
 
     def _tap(self, position: int, said: NDArray[np.int16], heard: NDArray[np.int16]) -> None:
-        self._frames["out"] += bool(said.any())
-        self._frames["in"] += bool(heard.any())
+        self._frames["out"] += _audible(said)
+        self._frames["in"] += _audible(heard)
         if self.tape is not None:
             self.tape.write(position, said, heard)
 
@@ -158,6 +158,11 @@ class Call:
 
 _PRIVATE = ("mcp_server", "email")
 """Call parameters that hold somebody's secrets or name."""
+
+
+def _audible(pcm: NDArray[np.int16]) -> bool:
+    # −50 dBFS: a decoder leaves a bit or two in what was sent as silence.
+    return bool(pcm.max() > 100 or pcm.min() < -100)
 
 
 def _messages(session: Session) -> list[tuple[float, Said]]:
