@@ -2,8 +2,9 @@
 # a proxy that has its own certificate authority.
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
-RUN python -m venv /opt/rtcpeer
-ENV PATH=/opt/rtcpeer/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# Filled from outside: pip itself is not part of what runs.
+RUN python -m venv --without-pip /opt/rtcpeer
+ENV PIP_PYTHON=/opt/rtcpeer/bin/python PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 # The dependencies are a layer of their own: a change of the sources does not fetch them again.
 COPY pyproject.toml requirements.lock ./
