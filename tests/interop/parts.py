@@ -19,6 +19,7 @@ import aiohttp
 import numpy as np
 import pytest
 import spectrum
+from numpy.typing import NDArray
 
 import rtcpeer
 
@@ -116,6 +117,24 @@ class Node:
         await self._process.stdin.drain()
 
 
+class Sound:
+    """A stretch of audio, ``(samples, 1)``, measured."""
+
+    def __init__(self, audio: NDArray[np.float64], sample_rate: int) -> None:
+        self.dominant = spectrum.dominant_frequency(audio, sample_rate)
+        self.level = spectrum.tone_level(audio, sample_rate, self.dominant)
+        halves = np.array_split(audio, 2)
+        levels = [spectrum.tone_level(half, sample_rate, self.dominant) for half in halves]
+        self._steady = abs(levels[0] - levels[1]) < 1
+
+    def is_tone(self, frequency: float) -> bool:
+        """Whether it is that tone from end to end, and not the beginning of it, say."""
+        return abs(self.dominant - frequency) < 2 and self.level > AUDIBLE and self._steady
+
+    def __str__(self) -> str:
+        return f"{self.dominant:.1f} Hz at {self.level:.1f} dBFS"
+
+
 class Mock:
     """The mock as anybody's program sees it: over HTTP."""
 
@@ -145,16 +164,14 @@ class Mock:
 
     async def heard(self, call_id: str, frequency: float) -> tuple[float, float]:
         """Wait for half a second of ``frequency``; return its exact frequency and its level in dBFS."""
-        return await self._hear(
-            call_id, f"{frequency} Hz", lambda f, level: abs(f - frequency) < 2 and level > AUDIBLE
-        )
+        return await self._hear(call_id, f"{frequency} Hz", lambda heard: heard.is_tone(frequency))
 
     async def silent(self, call_id: str) -> None:
         """Wait for half a second of silence."""
-        await self._hear(call_id, "silence", lambda _, level: level < INAUDIBLE)
+        await self._hear(call_id, "silence", lambda heard: heard.level < INAUDIBLE)
 
-    async def _hear(self, call_id: str, what: str, found: Callable[[float, float], bool]) -> tuple[float, float]:
-        dominant, level = 0.0, spectrum.SILENCE
+    async def _hear(self, call_id: str, what: str, found: Callable[[Sound], bool]) -> tuple[float, float]:
+        heard = Sound(np.zeros((480, 1)), 48_000)
         try:
             async with asyncio.timeout(DEADLINE):
                 while True:
@@ -162,18 +179,14 @@ class Mock:
                         assert response.status == 200, await response.text()
                         audio, sample_rate = spectrum.read_wav(await response.read())
                     # Two channels on one timeline: the mock's own voice left, what it received right.
-                    latest = audio[-sample_rate // 2 :, -1:]
-                    if len(latest) == sample_rate // 2:
-                        dominant = spectrum.dominant_frequency(latest, sample_rate)
-                        level = spectrum.tone_level(latest, sample_rate, dominant)
-                        if found(dominant, level):
-                            return dominant, level
+                    if len(audio) >= sample_rate // 2:
+                        heard = Sound(audio[-sample_rate // 2 :, -1:], sample_rate)
+                        if found(heard):
+                            return heard.dominant, heard.level
                     await asyncio.sleep(0.2)
         except TimeoutError:
             record = json.dumps(await self.call(call_id))[:1000]
-            pytest.fail(
-                f"the mock did not hear {what} in {DEADLINE} s, last {dominant:.1f} Hz at {level:.1f} dBFS: {record}"
-            )
+            pytest.fail(f"the mock did not hear {what} in {DEADLINE} s, last {heard}: {record}")
 
 
 @asynccontextmanager
@@ -188,19 +201,16 @@ async def running_mock(scenario: str, **options: Any) -> AsyncIterator[Mock]:
 
 
 async def hear(session: rtcpeer.Session, frequency: float) -> tuple[float, float]:
-    """Return the dominant frequency and its level in dBFS of the first half second that holds ``frequency``."""
-    frames = []
-    sample_rate, dominant, level = 48_000, 0.0, spectrum.SILENCE
+    """Wait for half a second of ``frequency``; return its exact frequency and its level in dBFS."""
+    heard: list[NDArray[np.int16]] = []
     async for frame in session.audio:
-        frames.append(frame.samples)
-        if len(frames) == 25:
-            audio = spectrum.as_float(np.concatenate(frames))
-            dominant = spectrum.dominant_frequency(audio, sample_rate)
-            level = spectrum.tone_level(audio, sample_rate, dominant)
-            if abs(dominant - frequency) < 2 and level > AUDIBLE:
-                break
-            frames.clear()
-    return dominant, level
+        heard.append(frame.samples)
+        if len(heard) == 25:
+            sound = Sound(spectrum.as_float(np.concatenate(heard)), 48_000)
+            if sound.is_tone(frequency):
+                return sound.dominant, sound.level
+            heard.clear()
+    pytest.fail("the session ended")
 
 
 async def fall_silent(session: rtcpeer.Session) -> None:
