@@ -34,7 +34,7 @@ check: $(VENV)/.dev  ## ruff and mypy --strict only
 	@$(python) -m mypy
 
 bench: $(VENV)/.dev  ## what a frame of audio costs here and in stock aiortc, side by side
-	@for bench in tests/bench/*.py; do $(python) "$$bench" || exit 1; done
+	@$(python) tests/bench/audio_path.py
 
 interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node (see tests/interop/apt-packages.txt)
 	@$(python) -m pytest tests/interop $(PYTEST_ARGS)

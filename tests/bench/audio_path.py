@@ -23,8 +23,8 @@ from aiortc.jitterbuffer import JitterBuffer as StockJitterBuffer
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtpPacket, compute_audio_level_dbov
 from numpy.typing import NDArray
-from rtcpeer.audio.jitter import MediaPacket, Playout
 
+from rtcpeer.audio.jitter import MediaPacket, Playout
 from rtcpeer.audio.opus import OpusDecoder, OpusEncoder
 from rtcpeer.audio.sources import FileSource
 from rtcpeer.transports.webrtc import _level
