@@ -185,7 +185,7 @@ class Playout:
         if self._decoder(packet.payload_type).has_fec(packet.payload):
             stats.fec_packets_received += 1
             self._fec_until = now + _REMEMBER_LOSS
-        if self._next_sequence is not None and timestamp < self._next_timestamp:
+        if self._next_sequence is not None and self._is_past(timestamp):
             stats.packets_discarded += 1  # its time was concealed already
             return
         held = _Held(sequence, timestamp, now, packet.payload_type, packet.payload)
@@ -408,11 +408,14 @@ class Playout:
             self._delay = None
         self._next_sequence = held.sequence + 1
         self._next_timestamp = held.timestamp + len(chunk)
-        # Packets that overlap it are not played twice over.
-        while self._queue and self._queue[0].timestamp < self._next_timestamp:
+        while self._queue and self._is_past(self._queue[0].timestamp):
             del self._queue[0]
             stats.packets_discarded += 1
         return chunk
+
+    def _is_past(self, timestamp: int) -> bool:
+        """Whether the better part of a packet with that timestamp was played or concealed."""
+        return timestamp < self._next_timestamp - self._duration // 2
 
     def _fill(self, gap: int, head: _Held, now: float) -> NDArray[np.int16]:
         """Make up for packets lost before ``head``: the last of them from its FEC, the others by concealment."""

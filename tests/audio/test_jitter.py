@@ -1,0 +1,574 @@
+"""What the playout makes of a network: with a decoder whose samples say where they come from, then with Opus."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import deque
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from rtcpeer.audio.jitter import MediaPacket, Playout
+from rtcpeer.audio.opus import OpusDecoder, OpusEncoder
+from rtcpeer.audio.sources import FileSource
+from rtcpeer.errors import MediaError
+from signaling.scenario import speech_file
+
+FRAME = 960
+VOICE, OTHER, UNKNOWN = 96, 97, 101
+
+
+class Numbered:
+    """Decodes a payload ``number,samples[,fec]`` to that many samples of 1000 + 10 × number; made-up ones are 1."""
+
+    def __init__(self) -> None:
+        self.resets = 0
+
+    def _read(self, payload: bytes) -> tuple[int, int, bool]:
+        try:
+            number, samples, *fec = payload.decode().split(",")
+            return int(number), int(samples), bool(fec)
+        except ValueError as exc:
+            raise MediaError("malformed") from exc
+
+    def decode(self, payload: bytes) -> np.ndarray:
+        if len(payload) <= 2:
+            return np.full((FRAME, 1), 2, np.int16)  # DTX
+        number, samples, _ = self._read(payload)
+        return np.full((samples, 1), 1000 + 10 * (number % 3000), np.int16)
+
+    def has_fec(self, payload: bytes) -> bool:
+        return payload.endswith(b",fec")
+
+    def recover(self, next_payload: bytes, samples: int) -> np.ndarray:
+        return np.full((samples, 1), 1000 + 10 * (self._read(next_payload)[0] - 1), np.int16)
+
+    def conceal(self, samples: int) -> np.ndarray:
+        return np.ones((samples, 1), np.int16)
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+def packet(
+    number: int,
+    *,
+    sequence: int = 1000,
+    timestamp: int = 50_000,
+    samples: int = FRAME,
+    ssrc: int = 7,
+    payload_type: int = VOICE,
+    fec: bool = False,
+    payload: bytes | None = None,
+) -> MediaPacket:
+    """The ``number``-th of a stream that began with those two numbers."""
+    return MediaPacket(
+        (sequence + number) & 0xFFFF,
+        (timestamp + number * samples) & 0xFFFF_FFFF,
+        payload_type,
+        ssrc,
+        payload if payload is not None else f"{number},{samples}{',fec' if fec else ''}".encode(),
+    )
+
+
+class Call:
+    """A playout on a clock of ticks: packets are given with the tick after which they come, 5 ms later."""
+
+    def __init__(self) -> None:
+        self.playout = Playout({VOICE: Numbered, OTHER: Numbered})
+        self.tick = 0
+        self.operations: list[str] = []
+        self.heard: list[int] = []
+        """The number of each packet heard, once for each frame; -1 for what was made up, -2 for DTX."""
+
+    @property
+    def now(self) -> float:
+        return self.tick * 0.02
+
+    @property
+    def stats(self):
+        return self.playout.stats
+
+    def run(self, *arriving: MediaPacket, ticks: int = 1) -> Call:
+        for n in range(ticks):
+            if n == 0:
+                for each in arriving:
+                    self.playout.put(each, self.now + 0.005)
+            self.tick += 1
+            frame = self.playout.get(self.now)
+            assert (FRAME, 1) == frame.samples.shape
+            assert np.int16 == frame.samples.dtype
+            self.operations.append(frame.operation)
+            middle = int(frame.samples[FRAME // 2, 0])
+            self.heard.append((middle - 1000) // 10 if middle >= 1000 else -middle)
+        return self
+
+    def stream(self, numbers: range, **kwargs) -> Call:
+        """One packet a tick."""
+        for number in numbers:
+            self.run(packet(number, **kwargs))
+        return self
+
+    @property
+    def numbers(self) -> list[int]:
+        """What was heard of the packets, in order, each once."""
+        return [number for number, _ in itertools.groupby(n for n in self.heard if n >= 0)]
+
+
+def test_before_anything_came_there_is_silence():
+    call = Call().run(ticks=3)
+
+    assert ["silence"] * 3 == call.operations
+    assert 3 * FRAME == call.stats.total_samples_received
+    assert 0 == call.stats.concealed_samples
+
+
+def test_a_clean_stream_is_heard_whole_and_in_order():
+    call = Call().stream(range(50)).run(ticks=4)
+
+    assert list(range(50)) == call.numbers[:50]
+    assert 0 == call.stats.packets_lost == call.stats.packets_discarded
+    assert {"silence", "normal", "accelerate", "plc", "comfort"} >= set(call.operations)
+
+
+def test_nothing_is_concealed_while_packets_come_in_time():
+    call = Call().stream(range(500))
+
+    assert 0 == call.stats.concealed_samples == call.stats.concealment_events
+
+
+def test_the_first_frame_is_held_for_the_target_delay():
+    call = Call().run(packet(0)).run(packet(1)).run(packet(2))
+
+    # It came at 5 ms; 40 ms later is after the tick at 40 ms.
+    assert ["silence", "silence", "normal"] == call.operations
+
+
+def test_on_a_clean_network_the_delay_comes_down_to_a_frame_or_two():
+    call = Call().stream(range(500))
+
+    assert 0.02 <= call.playout.delay < 0.042
+    assert call.playout.target_delay == pytest.approx(0.02, abs=0.002)
+
+
+def test_both_numbers_may_wrap():
+    call = Call().stream(range(200), sequence=0xFFC0, timestamp=0xFFFF_0000)
+
+    assert list(range(190)) == call.numbers[:190]
+    assert 0 == call.stats.packets_lost == call.stats.concealed_samples == call.stats.restarts
+
+
+def test_reordered_packets_are_heard_in_order():
+    call = Call().stream(range(10))
+    for number in (11, 10, 12, 14, 13):
+        call.run(packet(number))
+    call.stream(range(15, 20))
+
+    assert sorted(call.numbers) == call.numbers
+    assert {10, 11, 12, 13, 14} <= set(call.numbers)
+    assert 0 == call.stats.packets_lost
+
+
+def test_a_duplicate_is_counted_and_not_heard_twice():
+    call = Call()
+    for number in range(30):
+        call.run(packet(number), packet(number), packet(max(0, number - 5)))
+
+    assert sorted(call.numbers) == call.numbers
+    assert 30 * 2 == call.stats.packets_duplicated
+    assert 0 == call.stats.concealed_samples
+
+
+def test_a_lost_packet_is_concealed_in_its_place():
+    call = Call().stream(range(20)).run().stream(range(21, 40))
+
+    assert [n for n in range(37) if n != 20] == call.numbers[:36]
+    assert 1 == call.operations.count("plc") == call.stats.concealment_events == call.stats.packets_lost
+    assert FRAME == call.stats.concealed_samples
+
+
+def test_with_fec_in_the_next_packet_nothing_is_concealed():
+    call = Call().stream(range(20), fec=True).run().stream(range(21, 40), fec=True)
+
+    assert list(range(37)) == call.numbers[:37]
+    assert 1 == call.operations.count("fec") == call.stats.packets_lost
+    assert 0 == call.stats.concealed_samples
+    assert FRAME == call.stats.fec_recovered_samples
+    assert 39 == call.stats.fec_packets_received
+
+
+def test_of_several_lost_packets_the_last_comes_from_fec():
+    call = Call().stream(range(20), fec=True)
+    for _ in range(4):
+        call.run()
+    call.stream(range(24, 40), fec=True)
+
+    assert 4 == call.stats.packets_lost
+    assert 23 in call.numbers or call.stats.concealed_samples == 4 * FRAME
+    assert call.numbers[-1] > 34
+
+
+def test_packets_are_held_one_longer_while_fec_is_of_use():
+    arrivals = [(n * 0.02 + 0.030 * (n % 10 == 0), n) for n in range(500)]
+    with_loss = [each for each in arrivals if each[1] != 333]
+
+    assert listen(arrivals, 9, fec=True).target_delay == pytest.approx(0.03, abs=0.003)
+    assert listen(with_loss, 9, fec=True).target_delay == pytest.approx(0.05, abs=0.003)
+    assert listen(with_loss, 9, fec=False).target_delay == pytest.approx(0.03, abs=0.003)
+
+
+def test_a_packet_that_comes_late_is_played_late_when_nothing_else_was_there():
+    call = Call().stream(range(50)).run(ticks=3).run(*(packet(n) for n in range(50, 54))).stream(range(54, 70))
+
+    assert {50, 51, 52, 53} <= set(call.numbers)
+    assert 0 == call.stats.packets_discarded
+
+
+def test_a_packet_that_comes_after_its_concealment_is_dropped_and_counted():
+    call = Call().stream(range(20)).run().stream(range(21, 30)).run(packet(30), packet(20)).stream(range(31, 40))
+
+    assert 20 not in call.numbers
+    assert 1 == call.stats.packets_discarded
+    assert 0 == call.stats.packets_lost
+
+
+@pytest.mark.parametrize("samples", [120, 240, 480, 1920, 2880, 5760])
+def test_packets_of_any_length_are_heard_whole(samples):
+    call = Call()
+    number = 0
+    for tick in range(200):
+        arriving = []
+        while number * samples <= tick * FRAME:
+            arriving.append(packet(number, samples=samples))
+            number += 1
+        call.run(*arriving)
+
+    assert 0 == call.stats.concealed_samples == call.stats.packets_discarded
+    assert number * samples - call.stats.jitter_buffer_emitted_count < 10_000
+
+
+def test_a_pause_that_the_sender_announced_is_no_loss():
+    call = Call().stream(range(20)).run(packet(20, payload=b"x")).run(ticks=18)
+    call.run(MediaPacket(1021, 50_000 + 39 * FRAME, VOICE, 7, b"39,960"))
+    for number in range(40, 60):
+        call.run(MediaPacket(1022 + number - 40, 50_000 + number * FRAME, VOICE, 7, f"{number},960".encode()))
+
+    assert [*range(20), *range(39, 56)] == call.numbers[:37]
+    assert 0 == call.stats.concealed_samples == call.stats.packets_lost
+    assert call.operations.count("comfort") > 10
+
+
+def test_a_sender_that_falls_silent_in_mid_word_is_concealed_then_imitated_then_left():
+    call = Call().stream(range(20)).run(ticks=200)
+
+    order = [operation for operation, _ in itertools.groupby(call.operations[4:])]
+    assert ["normal", "plc", "comfort", "silence"] == order
+    assert 1 == call.stats.concealment_events
+    assert call.stats.silent_concealed_samples < call.stats.concealed_samples
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("seconds", [0.3, 1, 2, 5])
+def test_after_an_outage_the_delay_is_back_within_five_seconds(seconds, buffered):
+    call = Call().stream(range(200))
+    before = call.playout.delay
+    ticks = round(seconds * 50)
+    call.run(ticks=ticks)
+    if buffered:  # what was stuck in the network comes all at once
+        call.run(*(packet(200 + n) for n in range(ticks)))
+    call.stream(range(200 + ticks + buffered, 200 + ticks + 250))
+
+    assert call.playout.delay < before + 0.025
+    assert call.operations[-50:] == ["normal"] * 50
+
+
+def test_another_ssrc_begins_anew_and_its_predecessors_stragglers_are_dropped():
+    call = Call().stream(range(20))
+    call.run(packet(0, ssrc=8, sequence=7, timestamp=9), packet(20), packet(21))
+    call.stream(range(1, 20), ssrc=8, sequence=7, timestamp=9)
+
+    assert list(range(18)) == call.numbers[-18:]
+    assert 1 == call.stats.restarts
+    assert 0 == call.stats.packets_lost
+
+
+@pytest.mark.parametrize("jump", [-(2**31) + 1, -960 * 50, -961, 960 * 500, 2**31 - 1])
+def test_timestamps_that_jump_begin_anew_without_a_gap(jump):
+    call = Call().stream(range(50))
+    call.stream(range(50, 80), timestamp=(50_000 + jump) % 2**32)
+
+    assert list(range(50, 77)) == [n for n in call.numbers if n >= 50][:27]
+    assert 1 == call.stats.restarts
+    assert 0 == call.stats.packets_lost
+    assert call.operations.count("silence") <= 6
+
+
+@pytest.mark.parametrize("error", [-100, -1, 1, 100])
+def test_a_timestamp_that_is_off_by_a_little_costs_nothing(error):
+    call = Call().stream(range(50)).stream(range(50, 80), timestamp=50_000 + error)
+
+    assert list(range(76)) == call.numbers[:76]
+    assert 0 == call.stats.concealed_samples == call.stats.packets_discarded == call.stats.restarts
+
+
+def test_sequence_numbers_that_jump_begin_anew_once_two_agree():
+    call = Call().stream(range(50)).stream(range(50, 80), sequence=30_000)
+
+    assert call.numbers[-1] >= 77
+    assert 1 == call.stats.restarts
+    assert {51, 52, 53} <= set(call.numbers)
+
+
+def test_one_stray_packet_does_not_end_a_stream():
+    call = Call().stream(range(50)).run(packet(50), packet(0, sequence=40_000)).stream(range(51, 80))
+
+    assert list(range(76)) == call.numbers[:76]
+    assert 0 == call.stats.restarts
+    assert 1 == call.stats.packets_discarded
+
+
+def test_an_unknown_payload_type_is_counted_and_is_no_hole():
+    call = Call()
+    for number in range(40):
+        if number % 5 == 4:
+            # RFC 4733: events take sequence numbers of the stream, but none of its time.
+            call.run(MediaPacket(1000 + number, 50_000 + number * FRAME, UNKNOWN, 7, b"event"))
+        else:
+            call.run(packet(number))
+
+    assert 8 == call.stats.packets_unplayable
+    assert 0 == call.stats.packets_lost
+
+
+def test_the_payload_type_may_change_in_mid_stream():
+    call = Call().stream(range(20)).stream(range(20, 40), payload_type=OTHER).stream(range(40, 60))
+
+    assert list(range(57)) == call.numbers[:57]
+    assert 0 == call.stats.concealed_samples
+
+
+def test_a_payload_that_the_decoder_refuses_is_concealed_and_counted():
+    call = Call().stream(range(20)).run(packet(20, payload=b"not audio")).stream(range(21, 40))
+
+    assert [n for n in range(37) if n != 20] == call.numbers[:36]
+    assert 1 == call.stats.packets_malformed
+    assert FRAME == call.stats.concealed_samples
+
+
+def test_a_sender_at_twice_real_time_is_bounded():
+    call = Call()
+    for number in range(0, 1000, 2):
+        call.run(packet(number), packet(number + 1))
+
+    assert call.playout.delay < 1.1
+    assert call.stats.packets_discarded > 100
+    assert call.stats.removed_samples_for_acceleration > 0
+
+
+def listen(arrivals: list[tuple[float, int]], seconds: float, *, fec: bool = False) -> Playout:
+    """Play packets that arrive at times of their own, ``(time, number)``."""
+    playout = Playout({VOICE: Numbered})
+    waiting = deque(sorted(arrivals))
+    for tick in range(round(seconds * 50)):
+        while waiting and waiting[0][0] <= tick * 0.02:
+            at, number = waiting.popleft()
+            playout.put(packet(number, fec=fec), at)
+        playout.get(tick * 0.02)
+    return playout
+
+
+@pytest.mark.parametrize("ppm", [-200, 200])
+def test_a_senders_clock_that_is_off_does_not_add_up(ppm):
+    # 120 ms in ten minutes: six packets too many or too few.
+    seconds = 600
+    playout = listen([(n * 0.02 * (1 + ppm * 1e-6) + 0.007, n) for n in range(50 * seconds + 10)], seconds)
+
+    assert 0.012 < playout.delay < 0.045
+    assert 0 == playout.stats.concealed_samples == playout.stats.packets_discarded
+
+
+@pytest.mark.parametrize("sigma", [0.005, 0.02])
+def test_under_jitter_nearly_everything_is_heard(sigma):
+    rng = np.random.default_rng(3)
+    stats = listen([(n * 0.02 + 0.03 + max(-0.03, rng.normal(0, sigma)), n) for n in range(3000)], 60).stats
+
+    assert stats.concealed_samples < 0.015 * stats.total_samples_received
+    assert stats.jitter_buffer_delay / stats.jitter_buffer_emitted_count < 5 * sigma + 0.03
+
+
+def test_the_counters_are_plain_json():
+    call = Call().stream(range(20)).run(ticks=10)
+    told = json.loads(json.dumps(call.stats.to_dict()))
+
+    assert told["packets_received"] == 20
+    assert told["total_samples_duration"] == pytest.approx(0.6)
+
+
+# Hostile networks
+
+
+def random_packets():
+    near = st.integers(0, 60).map(lambda n: packet(n))
+    damaged = st.builds(
+        packet, st.integers(0, 60), payload=st.binary(max_size=8), payload_type=st.sampled_from([VOICE, OTHER])
+    )
+    anything = st.builds(
+        MediaPacket,
+        st.integers(0, 0xFFFF),
+        st.integers(0, 0xFFFF_FFFF),
+        st.sampled_from([VOICE, OTHER, UNKNOWN]),
+        st.integers(7, 9),
+        st.one_of(st.binary(max_size=40), st.just(b"1,5760"), st.just(b"1,1,fec"), st.just(b"1,0")),
+    )
+    return st.one_of(near, damaged, anything)
+
+
+class HostileNetwork(RuleBasedStateMachine):
+    """Whatever arrives, one frame leaves at every tick, memory is bounded, and counters only grow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.playout = Playout({VOICE: Numbered, OTHER: OpusDecoder})
+        self.now = 0.0
+        self.frames = 0
+        self.last: dict[str, float] = {}
+        self.sent = 0
+
+    @rule(given=random_packets())
+    def arrive(self, given):
+        self.playout.put(given, self.now)
+
+    @rule(count=st.integers(1, 150), samples=st.sampled_from([120, 960, 2880]))
+    def burst(self, count, samples):
+        for _ in range(count):
+            self.playout.put(packet(self.sent, samples=samples, fec=self.sent % 3 == 0), self.now)
+            self.sent += 1
+
+    @rule(count=st.integers(1, 500))
+    def lose(self, count):
+        self.sent += count
+
+    @rule(count=st.integers(1, 30), late=st.floats(0, 0.05))
+    def play(self, count, late):
+        for n in range(count):
+            frame = self.playout.get(self.now + (late if n == 0 else 0))
+            self.frames += 1
+            self.now += 0.02 + (late if n == 0 else 0)
+            assert (FRAME, 1) == frame.samples.shape
+            assert np.int16 == frame.samples.dtype
+
+    @precondition(lambda self: self.frames)
+    @rule(seconds=st.floats(0, 100))
+    def stall(self, seconds):
+        self.now += seconds
+
+    @invariant()
+    def memory_is_bounded(self):
+        assert len(self.playout._queue) <= 100
+        assert len(self.playout._pcm) <= 20 * FRAME
+        assert 0.02 <= self.playout.target_delay <= 0.4
+
+    @invariant()
+    def counters_only_grow(self):
+        stats = self.playout.stats.to_dict()
+        for name in ("audio_level", "jitter", "packets_lost"):
+            stats.pop(name)
+        assert all(value >= self.last.get(name, 0) for name, value in stats.items())
+        assert stats["total_samples_received"] == self.frames * FRAME
+        assert stats["concealed_samples"] >= stats["silent_concealed_samples"]
+        self.last = stats
+
+
+HostileNetwork.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestHostileNetwork = HostileNetwork.TestCase
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_network_that_only_delays_and_loses_keeps_the_order(data):
+    call = Call()
+    waiting: list[tuple[int, int]] = []
+    delays = data.draw(st.lists(st.one_of(st.none(), st.integers(0, 6)), min_size=60, max_size=60))
+    for number, delay in enumerate(delays):
+        if delay is not None:
+            waiting.append((number + delay, number))
+        due = [n for at, n in waiting if at <= number]
+        waiting = [(at, n) for at, n in waiting if at > number]
+        call.run(*(packet(n) for n in due))
+
+    assert sorted(call.numbers) == call.numbers
+
+
+# Opus
+
+
+@pytest.fixture(scope="module")
+def speech() -> list[np.ndarray]:
+    frames = []
+    for name in ("user-2.flac", "assistant-2.flac"):
+        source = FileSource(str(speech_file(name)))
+        while (frame := source.read(FRAME)) is not None and len(frame) == FRAME:
+            frames.append(frame)
+        source.close()
+    return frames
+
+
+def play(payloads: list[bytes], lost: set[int]) -> tuple[Playout, np.ndarray]:
+    playout = Playout({VOICE: OpusDecoder})
+    heard = []
+    for n, payload in enumerate(payloads):
+        if n not in lost:
+            playout.put(packet(n, payload=payload), n * 0.02)
+        heard.append(playout.get(n * 0.02 + 0.001).samples)
+    return playout, np.concatenate(heard)
+
+
+def test_at_5_percent_loss_no_voiced_frame_is_digital_silence(speech):
+    encoder = OpusEncoder(packet_loss=5)
+    payloads = [encoder.encode(frame) for frame in speech]
+    rng = np.random.default_rng(5)
+    lost = {n for n in range(5, len(payloads)) if rng.random() < 0.05}
+    playout, heard = play(payloads, lost)
+
+    voiced = [n for n, frame in enumerate(speech) if np.abs(frame.astype(int)).max() > 1000]
+    shift = round(playout.delay / 0.02)
+    silent = [n for n in voiced if n + shift < len(speech) and not heard.reshape(-1, FRAME)[n + shift].any()]
+    assert [] == silent
+    assert len(lost) == playout.stats.packets_lost
+    assert playout.stats.concealed_samples < 0.5 * len(lost) * FRAME
+
+
+def test_fec_is_closer_to_what_was_said_than_concealment(speech):
+    lost = set(range(60, len(speech) - 20, 9))
+
+    def error(fec: bool) -> float:
+        encoder = OpusEncoder(bitrate=24_000, fec=fec, packet_loss=20)
+        payloads = [encoder.encode(frame) for frame in speech]
+        whole = np.concatenate([decoder.decode(payload) for decoder in [OpusDecoder()] for payload in payloads])
+        _, heard = play(payloads, lost)
+        # Stretching moves things about: each lost frame is looked for where it is most alike.
+        errors = []
+        for n in lost:
+            wanted = whole[n * FRAME : (n + 1) * FRAME, 0].astype(float)
+            if not wanted.any():
+                continue
+            around = heard[n * FRAME : (n + 6) * FRAME, 0].astype(float)
+            windows = np.lib.stride_tricks.sliding_window_view(around, FRAME)
+            distance = ((windows - wanted) ** 2).sum(axis=1).min() / (wanted**2).sum()
+            errors.append(distance)
+        return float(np.median(errors))
+
+    assert error(fec=True) < error(fec=False) / 2
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.binary(max_size=80), min_size=1, max_size=60))
+def test_hostile_opus_payloads_never_raise_and_always_give_frames(payloads):
+    playout, heard = play(payloads, set())
+
+    assert len(payloads) * FRAME == len(heard)
+    assert playout.stats.packets_received == len(payloads)
