@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rtcpeer.audio.sources import QueueSource
 from rtcpeer.commands import UpdateSession
-from rtcpeer.errors import LocalProtocolError, MediaError, RtcPeerError
+from rtcpeer.errors import ConnectionLost, LocalProtocolError, MediaError, RtcPeerError
 from rtcpeer.events import (
     ConversationStarted,
     Event,
@@ -185,7 +186,7 @@ class Agent:
         self._session_id = session_id
         self._conversation_id = conversation_id
         self.settings: dict[str, Any] = dict(params)
-        self.interruptions: list[float] = []
+        self.interruptions: deque[float] = deque(maxlen=100)
         """Seconds of speech that had been played each time the user cut in; the last hundred."""
         self._director = Director(scenario, transcribe=bool(params.get("return_transcription")), active=active)
         # Small: the reader waits when it is full, and the session's own log is what keeps the rest.
@@ -266,10 +267,11 @@ class Agent:
                     await self._tell(event)
                 case Hush(interrupted):
                     if interrupted and self._playback is not None:
-                        self.interruptions = [*self.interruptions[-99:], self._playback.played]
+                        self.interruptions.append(self._playback.played)
                     await self._stop_playing()
                 case Speak(what):
-                    await self._speak(what)
+                    with contextlib.suppress(ConnectionLost):  # gone in between: the session's events end as well
+                        await self._speak(what)
 
     async def _tell(self, event: Event) -> None:
         try:

@@ -21,6 +21,7 @@ from rtcpeer.formats import FRAME_DURATION, VOICE, AudioFormat
 from rtcpeer.said import Said
 
 from .agent import Agent
+from .scenario import Scenario
 
 if TYPE_CHECKING:
     from rtcpeer.session import Session
@@ -68,10 +69,14 @@ class Call:
         self.state: Literal["opening", "open", "closed"] = "opening"
         self.failure: str | None = None
         """Why it never opened, or broke."""
-        self.agent = agent
+        self.settings = agent.settings
+        """The parameters as the caller's updates have changed them."""
+        self.interruptions = agent.interruptions
+        """Seconds the agent had spoken each time it was cut short."""
         self.tape: Tape | None = Tape()
         self.started_at = started_at
         self._session: Session | None = session
+        self._agent: Agent | None = agent
         self._frames = {"out": 0, "in": 0}
         self._kept: dict[str, Any] = {}
         session.tap(self._tap)
@@ -79,12 +84,13 @@ class Call:
     async def run(self, on_open: Callable[[], None]) -> None:
         """Play the agent's part until the call is over, and release everything."""
         assert self._session is not None
+        assert self._agent is not None
         session = self._session
         try:
             await session.opened()
             self.state = "open"
             on_open()
-            await self.agent.run()
+            await self._agent.run()
         except RtcPeerError as exc:
             self.failure = f"{type(exc).__name__}: {exc}"
         except Exception as exc:
@@ -94,7 +100,13 @@ class Call:
             await session.close()
             self._kept = self._observe(session)
             self.state = "closed"
-            self._session = None
+            # A hundred calls are remembered: their sessions must not be.
+            self._session = self._agent = None
+
+    def change(self, scenario: Scenario) -> None:
+        """Play another scenario from here on."""
+        if self._agent is not None:
+            self._agent.change(scenario)
 
     async def hang_up(self) -> None:
         if self._session is not None:
@@ -131,10 +143,10 @@ class Call:
             "failure": self.failure,
             "closed": found["closed"],
             "params": {name: value for name, value in self.params.items() if name not in _PRIVATE},
-            "settings": {name: value for name, value in self.agent.settings.items() if name not in _PRIVATE},
+            "settings": {name: value for name, value in self.settings.items() if name not in _PRIVATE},
             "received": [{"t": t, **said.to_dict()} for t, said in found["received"]],
             "transcripts_from": "scenario",
-            "interruptions": [round(played, 3) for played in self.agent.interruptions],
+            "interruptions": [round(played, 3) for played in self.interruptions],
             "audio_seconds_in": round(self._frames["in"] * FRAME_DURATION, 2),
             "audio_seconds_out": round(self._frames["out"] * FRAME_DURATION, 2),
             "video_frames": found["stats"]["inbound_video"]["frames_received"],

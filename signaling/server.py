@@ -156,7 +156,7 @@ class MockServer:
     def scenario(self, scenario: str | Scenario) -> None:
         self._scenario = find_scenario(scenario)
         for call in self._running:
-            call.agent.change(self._scenario)
+            call.change(self._scenario)
 
     @property
     def faults(self) -> frozenset[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -111,7 +113,7 @@ async def test_agent_stops_when_it_is_cut_short(mock):
         await until(session, SpeechStarted, "assistant")
         await session.play(beep())
         await session.wait_for(ResponseCompleted, timeout=5)
-    (played,) = (await over(mock)).agent.interruptions
+    (played,) = (await over(mock)).interruptions
 
     assert 0 < played < 4
 
@@ -192,6 +194,28 @@ async def test_audio_door_has_what_was_said_left_and_what_was_heard_right(mock):
 
     assert dominant_frequency(left[:, None], rate) == pytest.approx(440, abs=5)
     assert dominant_frequency(right[:, None], rate) == pytest.approx(1000, abs=5)
+
+
+async def test_video_is_counted(mock):
+    async with call(mock, video="test") as session:
+        while not mock.calls[0].to_dict()["video_frames"]:
+            await hear_on(session)
+
+
+async def hear_on(session: rtcpeer.Session) -> None:
+    """Wait for 20 ms."""
+    async for _ in session.audio:
+        return
+
+
+async def test_call_that_is_over_holds_no_session(mock):
+    async with call(mock) as session:
+        await session.wait_for(SessionStarted, timeout=5)
+        alive = weakref.ref(mock.calls[0]._session)
+    await over(mock)
+    gc.collect()
+
+    assert alive() is None
 
 
 async def test_record_leaves_a_folder_a_call(tmp_path):
