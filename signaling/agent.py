@@ -11,11 +11,10 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rtcpeer.audio.sources import QueueSource
-from rtcpeer.commands import UpdateSession
 from rtcpeer.errors import ConnectionLost, LocalProtocolError, MediaError, RtcPeerError
 from rtcpeer.events import (
     ConversationStarted,
@@ -169,7 +168,7 @@ class Agent:
     """Plays the server's side of one call; ``run`` returns when the call is over.
 
     Args:
-        params: The call's parameters; ``settings`` starts as a copy of them and follows ``UpdateSession``.
+        params: The call's parameters, as the caller set them.
     """
 
     def __init__(
@@ -185,7 +184,7 @@ class Agent:
         self._session = session
         self._session_id = session_id
         self._conversation_id = conversation_id
-        self.settings: dict[str, Any] = dict(params)
+        self._params = params
         self.interruptions: deque[float] = deque(maxlen=100)
         """Seconds of speech that had been played each time the user cut in; the last hundred."""
         self._director = Director(scenario, transcribe=bool(params.get("return_transcription")), active=active)
@@ -226,8 +225,6 @@ class Agent:
                 case Scenario():
                     await self._act(self._director.change(found))
                 case Said():
-                    if isinstance(found, UpdateSession):
-                        self._apply(found)
                     await self._act(self._director.hear(found, loop.time()))
                 case playback if playback is self._playback:  # one that was cancelled has nothing to report
                     await self._stop_playing()
@@ -240,7 +237,7 @@ class Agent:
                 "id": self._session_id,
                 "object": "realtime.session",
                 **{
-                    name: self.settings.get(name)
+                    name: self._params.get(name)
                     for name in (
                         "model",
                         "voice",
@@ -254,11 +251,6 @@ class Agent:
             await self._tell(SessionStarted(self._session_id, details))
         if ConversationStarted in may_say:
             await self._tell(ConversationStarted(self._conversation_id))
-
-    def _apply(self, update: UpdateSession) -> None:
-        for name, value in asdict(update).items():
-            if value is not None:
-                self.settings[name] = list(value) if isinstance(value, tuple) else value
 
     async def _act(self, actions: Iterator[Action]) -> None:
         for action in actions:

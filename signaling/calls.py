@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtcpeer.audio.resample import Resampler
-from rtcpeer.commands import Command
+from rtcpeer.commands import Command, UpdateSession
 from rtcpeer.errors import RtcPeerError
+from rtcpeer.event_log import Entry
 from rtcpeer.events import Closed, ErrorReported, Unknown
 from rtcpeer.formats import FRAME_DURATION, VOICE, AudioFormat
 from rtcpeer.said import Said
@@ -69,7 +70,7 @@ class Call:
         self.state: Literal["opening", "open", "closed"] = "opening"
         self.failure: str | None = None
         """Why it never opened, or broke."""
-        self.settings = agent.settings
+        self.settings = dict(self.params)
         """The parameters as the caller's updates have changed them."""
         self.interruptions = agent.interruptions
         """Seconds the agent had spoken each time it was cut short."""
@@ -78,8 +79,12 @@ class Call:
         self._session: Session | None = session
         self._agent: Agent | None = agent
         self._frames = {"out": 0, "in": 0}
-        self._kept: dict[str, Any] = {}
+        # The oldest go first; no text is kept whole that is longer than anybody would read.
+        self._received: deque[Entry] = deque(maxlen=RECEIVED_LIMIT)
+        self._closed: Closed | None = None
+        self._stats: dict[str, Any] = {}
         session.tap(self._tap)
+        session.events.tap(self._note)
 
     async def run(self, on_open: Callable[[], None]) -> None:
         """Play the agent's part until the call is over, and release everything."""
@@ -98,7 +103,7 @@ class Call:
             self.failure = type(exc).__name__
         finally:
             await session.close()
-            self._kept = self._observe(session)
+            self._stats = session.stats()
             self.state = "closed"
             # A hundred calls are remembered: their sessions must not be.
             self._session = self._agent = None
@@ -123,34 +128,28 @@ class Call:
     @property
     def received(self) -> list[Said]:
         """What the other side said in messages, in order; what was malformed is an ``ErrorReported``."""
-        return [said for _, said in self._received]
-
-    @property
-    def _received(self) -> list[tuple[float, Said]]:
-        if self._session is None:
-            found: list[tuple[float, Said]] = self._kept["received"]
-            return found
-        return _messages(self._session)
+        return [entry.said for entry in self._received]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types, without the token and without SDP."""
-        found = self._kept if self._session is None else self._observe(self._session)
+        stats = self._stats if self._session is None else self._session.stats()
+        closed = self._closed
         return {
             "id": self.id,
             "protocol": self.protocol,
             "state": self.state,
             "started_at": self.started_at,
             "failure": self.failure,
-            "closed": found["closed"],
+            "closed": None if closed is None else {"reason": closed.reason, "detail": closed.detail},
             "params": {name: value for name, value in self.params.items() if name not in _PRIVATE},
             "settings": {name: value for name, value in self.settings.items() if name not in _PRIVATE},
-            "received": [{"t": t, **said.to_dict()} for t, said in found["received"]],
+            "received": [{"t": entry.t, **entry.said.to_dict()} for entry in self._received],
             "transcripts_from": "scenario",
             "interruptions": [round(played, 3) for played in self.interruptions],
             "audio_seconds_in": round(self._frames["in"] * FRAME_DURATION, 2),
             "audio_seconds_out": round(self._frames["out"] * FRAME_DURATION, 2),
-            "video_frames": found["stats"]["inbound_video"]["frames_received"],
-            "stats": found["stats"],
+            "video_frames": stats["inbound_video"]["frames_received"],
+            "stats": stats,
         }
 
     def _tap(self, position: int, said: NDArray[np.int16], heard: NDArray[np.int16]) -> None:
@@ -159,13 +158,15 @@ class Call:
         if self.tape is not None:
             self.tape.write(position, said, heard)
 
-    def _observe(self, session: Session) -> dict[str, Any]:
-        ends = [entry.said for entry in session.events.entries() if isinstance(entry.said, Closed)]
-        return {
-            "received": _messages(session),
-            "stats": session.stats(),
-            "closed": {"reason": ends[-1].reason, "detail": ends[-1].detail} if ends else None,
-        }
+    def _note(self, entry: Entry) -> None:
+        match entry.said:
+            case UpdateSession():
+                changes = dataclasses.asdict(entry.said)
+                self.settings |= {name: value for name, value in changes.items() if value is not None}
+            case Closed():
+                self._closed = entry.said
+        if isinstance(entry.said, (Command, Unknown, ErrorReported)):
+            self._received.append(Entry(entry.t, _shortened(entry.said)))
 
 
 _PRIVATE = ("mcp_server", "email")
@@ -175,15 +176,6 @@ _PRIVATE = ("mcp_server", "email")
 def _audible(pcm: NDArray[np.int16]) -> bool:
     # −50 dBFS: a decoder leaves a bit or two in what was sent as silence.
     return bool(pcm.max() > 100 or pcm.min() < -100)
-
-
-def _messages(session: Session) -> list[tuple[float, Said]]:
-    found = [
-        (entry.t, entry.said)
-        for entry in session.events.entries()
-        if isinstance(entry.said, (Command, Unknown, ErrorReported))
-    ]
-    return [(t, _shortened(said)) for t, said in found[-RECEIVED_LIMIT:]]
 
 
 def _shortened(said: Said) -> Said:
