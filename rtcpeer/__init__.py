@@ -40,6 +40,7 @@ from .events import (
     Unknown,
 )
 from .formats import AudioFormat
+from .netem import NetworkConditions
 from .protocols import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ __all__ = [
     "Interrupted",
     "LocalProtocolError",
     "MediaError",
+    "NetworkConditions",
     "OpenTimeout",
     "PhaseCompleted",
     "Playback",

@@ -19,6 +19,7 @@ from .auth import fetch_session_config
 from .call_folder import CallFolder, RecordFormat
 from .errors import ConfigurationError, IceError, OpenTimeout, RtcPeerError
 from .events import ConversationStarted, ErrorReported, PhaseCompleted
+from .netem import CLEAN, NetworkConditions
 from .protocols import find_protocol
 from .protocols.base import Side, VoiceProtocol
 from .protocols.http import IceServer, Offer
@@ -48,6 +49,8 @@ def connect(
     ice_policy: IcePolicy = "all",
     record: str | os.PathLike[str] | None = None,
     record_format: RecordFormat = "ogg",
+    netem: str | NetworkConditions | None = None,
+    netem_seed: int | str = 0,
     http_timeout: float | None = 10.0,
     open_timeout: float | None = 30.0,
     on_session: Callable[[Session], None] | None = None,
@@ -65,6 +68,8 @@ def connect(
         video: A file or ``"test"`` to send; ``None`` leaves the video line empty, ``False`` leaves it out.
         ice_policy: ``"relay"`` goes through TURN only.
         record: Folder to leave the call in; ``record_format`` is that of its audio file.
+        netem: What happens to our media packets on the way, both those we send and those we receive, as
+            ``"loss=5%,delay=40ms,jitter=20ms"``; which ones it hits depends on ``netem_seed`` alone.
         http_timeout: Seconds for each HTTP request; ``None`` waits for ever, here as elsewhere.
         open_timeout: Seconds until the session is open, all phases together.
         on_session: Called with the session before anything is sent, to watch it open.
@@ -78,12 +83,19 @@ def connect(
     found = find_protocol(protocol)
     check_http_url(url)
     checked = found.configure(params or {}, transcribe=transcribe)
+    conditions = NetworkConditions.of(netem)
 
     async def open_session() -> Session:
         session = Session(found(Side.CLIENT, checked), asyncio.get_running_loop().time())
         picture = open_video(video) if video is not None and video is not False else video
         if record is not None:
-            about = {"protocol": found.profile.name, "url": redact_url(url), "params": _publishable(checked)}
+            about: dict[str, Any] = {
+                "protocol": found.profile.name,
+                "url": redact_url(url),
+                "params": _publishable(checked),
+            }
+            if not conditions.clean:
+                about |= {"netem": str(conditions), "netem_seed": netem_seed}
             CallFolder(record, session, about, format=record_format)
         if on_session is not None:
             on_session(session)
@@ -97,6 +109,8 @@ def connect(
                     ice_policy=ice_policy,
                     gather_timeout=GATHER_TIMEOUT if ice_policy == "all" else (open_timeout or 30.0) / 2,
                     video=picture,
+                    netem=conditions,
+                    netem_seed=netem_seed,
                 )
         except BaseException as exc:
             failure: BaseException = exc
@@ -151,6 +165,8 @@ class _Opening:
         ice_policy: IcePolicy,
         gather_timeout: float,
         video: VideoSource | Literal[False] | None,
+        netem: NetworkConditions,
+        netem_seed: int | str,
     ) -> None:
         session, protocol = self._session, self._session.protocol
         proxy = environment_proxy(self._url)
@@ -158,7 +174,13 @@ class _Opening:
             bearer, servers = await self._credentials(http, api_key, token, session_config_url)
             async with self._timed("gathering"):
                 session.link = RtcLink(
-                    protocol, session, ice_servers=servers, ice_policy=ice_policy, gather_timeout=gather_timeout
+                    protocol,
+                    session,
+                    ice_servers=servers,
+                    ice_policy=ice_policy,
+                    gather_timeout=gather_timeout,
+                    netem=netem,
+                    netem_seed=netem_seed,
                 )
                 for ignored in session.link.ignored_servers:
                     session.report(ErrorReported(f"ICE server ignored: {ignored}", code="ice-server"))
@@ -221,6 +243,8 @@ async def accept(
     ice_servers: Sequence[IceServer] = (),
     ice_policy: IcePolicy = "all",
     open_timeout: float = 15.0,
+    netem: NetworkConditions = CLEAN,
+    netem_seed: int | str = 0,
 ) -> tuple[Session, str]:
     """Answer an offer; return the session, opening in the background, and the SDP answer.
 
@@ -231,7 +255,13 @@ async def accept(
     """
     session = Session(protocol, asyncio.get_running_loop().time())
     link = session.link = RtcLink(
-        protocol, session, ice_servers=ice_servers, ice_policy=ice_policy, gather_timeout=GATHER_TIMEOUT
+        protocol,
+        session,
+        ice_servers=ice_servers,
+        ice_policy=ice_policy,
+        gather_timeout=GATHER_TIMEOUT,
+        netem=netem,
+        netem_seed=netem_seed,
     )
     try:
         answer = await link.answer(offer_sdp)

@@ -186,6 +186,9 @@ class NetworkConditions:
         return ",".join(parts)
 
 
+CLEAN = NetworkConditions()
+
+
 @dataclass(slots=True)
 class EmulatorStats:
     """What an emulator did, in packets."""

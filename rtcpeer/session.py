@@ -237,6 +237,7 @@ class Session:
             "outbound_audio": self.link.stats().to_dict() if self.link else {},
             "inbound_video": {"frames_received": self.link.video_frames_received if self.link else 0},
             "candidate_pair": self.link.selected_pair if self.link else None,
+            "netem": self.link.netem_stats() if self.link else None,
             "messages": dict(self.counters),
             "source_underruns": self._outgoing.underruns,
             "clock": {"frames_skipped": clock.frames_skipped, "worst_lateness": round(clock.worst_lateness, 4)},

@@ -70,8 +70,8 @@ _PRIVATE: dict[type, tuple[str, ...]] = {
     ),
     RTCDtlsTransport: ("_send_rtp", "_register_rtp_receiver"),
     RTCSctpTransport: ("_get_inbound_stream", "_data_channel_receive", "_advertised_rwnd", "_inbound_streams"),
-    Connection: ("get_component_candidates", "sendto", "_nominated", "_protocols"),
-    StunProtocol: ("send_stun", "send_data"),
+    Connection: ("get_component_candidates", "sendto", "_closing", "_nominated", "_protocols"),
+    StunProtocol: ("send_stun", "send_data", "datagram_received"),
 }
 
 
@@ -348,6 +348,61 @@ def mute(pc: RTCPeerConnection) -> None:
             protocol.send_data = drop
             protocol.send_stun = lambda *args: None
             protocol.datagram_received = lambda *args: None
+
+
+def intercept_datagrams(
+    pc: RTCPeerConnection,
+    on_send: Callable[[bytes, Callable[[], None]], None],
+    on_receive: Callable[[bytes, Callable[[], None]], None],
+) -> Callable[[], None]:
+    """Hand every datagram, and the function that passes it on, to the caller; return how to undo that.
+
+    Passing on may happen later, or never; when the connection is closing it does nothing. Candidates must have been
+    gathered. Works around aioice having no place for a socket of one's own. On a relayed pair this is what goes into
+    TURN's framing and comes out of it.
+    """
+    undoing = [
+        _intercept(transport._connection, protocol, on_send, on_receive)
+        for transport in _ice_transports(pc)
+        for protocol in transport._connection._protocols
+    ]
+
+    def undo() -> None:
+        for each in undoing:
+            each()
+
+    return undo
+
+
+def _intercept(
+    connection: Any,
+    protocol: Any,
+    on_send: Callable[[bytes, Callable[[], None]], None],
+    on_receive: Callable[[bytes, Callable[[], None]], None],
+) -> Callable[[], None]:
+    send_data, send_stun, receive = protocol.send_data, protocol.send_stun, protocol.datagram_received
+
+    def unless_closing(step: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None if connection._closing else step()
+
+    async def intercepted_data(data: bytes, addr: tuple[str, int]) -> None:
+        on_send(data, unless_closing(lambda: _run_now(send_data(data, addr))))
+
+    def intercepted_stun(message: Any, addr: tuple[str, int]) -> None:
+        on_send(bytes(message), unless_closing(lambda: send_stun(message, addr)))
+
+    def intercepted_receive(data: bytes, addr: tuple[Any, ...]) -> None:
+        on_receive(data, unless_closing(lambda: receive(data, addr)))
+
+    names = ("send_data", "send_stun", "datagram_received")
+    for name, method in zip(names, (intercepted_data, intercepted_stun, intercepted_receive), strict=True):
+        setattr(protocol, name, method)
+
+    def undo() -> None:
+        for name in names:
+            vars(protocol).pop(name, None)
+
+    return undo
 
 
 def _ice_transports(pc: RTCPeerConnection) -> list[Any]:

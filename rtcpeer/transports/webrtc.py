@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from aiortc import (
@@ -31,11 +31,13 @@ from ..audio.jitter import MediaPacket
 from ..audio.opus import OpusEncoder
 from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError
 from ..formats import VOICE
+from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
 from ..protocols.http import IceServer
 from ..said import Said
 from ..stats import OutboundAudioStats
 from . import aiortc_compat
+from .impairment import Impairment
 from .sdp import media_kinds, with_opus_parameters
 from .video import VideoSource, VideoTrack
 
@@ -71,6 +73,8 @@ class RtcLink:
         ice_servers: Sequence[IceServer] = (),
         ice_policy: IcePolicy = "all",
         gather_timeout: float = 0.5,
+        netem: NetworkConditions = CLEAN,
+        netem_seed: int | str = 0,
     ) -> None:
         self.protocol = protocol
         self.ignored_servers: list[str] = []
@@ -86,6 +90,7 @@ class RtcLink:
             )
         )
         self._gather_timeout = gather_timeout
+        self._impairment = Impairment(netem, netem_seed)
         self._channel: RTCDataChannel | None = None
         self._audio: aiortc_compat.AudioSender | None = None
         self._video_sender: RTCRtpSender | None = None
@@ -195,6 +200,7 @@ class RtcLink:
         aiortc_compat.limit_gathering(self._pc, self._gather_timeout)
         aiortc_compat.guard_channel(self._pc, MESSAGE_LIMIT, self._on_refused)
         await self._pc.setLocalDescription()
+        self._impairment.attach(self._pc)
         sdp = with_opus_parameters(self._pc.localDescription.sdp)
         logger.debug("local description:\n%s", sdp)
         return sdp
@@ -291,6 +297,14 @@ class RtcLink:
             fraction_lost=audio.fraction_lost or 0.0,
         )
 
+    def impair(self, conditions: NetworkConditions) -> None:
+        """Do this to our datagrams from now on, to those we send and those we receive."""
+        self._impairment.conditions = conditions
+
+    def netem_stats(self) -> dict[str, Any] | None:
+        """Return what the emulator did; ``None`` when it was never asked to do anything."""
+        return self._impairment.stats()
+
     @property
     def selected_pair(self) -> dict[str, str] | None:
         return aiortc_compat.selected_pair(self._pc)
@@ -305,6 +319,7 @@ class RtcLink:
                 future.set_exception(ConnectionLost("closed before it was open"))
         if self._video_sender is not None and self._video_sender.track is not None:
             self._video_sender.track.stop()
+        self._impairment.close()
         try:
             async with asyncio.timeout(5):
                 await self._pc.close()
@@ -313,6 +328,7 @@ class RtcLink:
 
     async def abandon(self) -> None:
         """Vanish without a goodbye, as a killed process does."""
+        self._impairment.close()  # first: its end would undo the silence
         aiortc_compat.mute(self._pc)
         await self.close()
 
