@@ -88,20 +88,24 @@ def connect(
     async def open_session() -> Session:
         session = Session(found(Side.CLIENT, checked), asyncio.get_running_loop().time())
         picture = open_video(video) if video is not None and video is not False else video
-        if record is not None:
-            about: dict[str, Any] = {
-                "protocol": found.profile.name,
-                "url": redact_url(url),
-                "params": _publishable(checked),
-            }
-            if not conditions.clean:
-                about |= {"netem": str(conditions), "netem_seed": netem_seed}
-            CallFolder(record, session, about, format=record_format)
-        if on_session is not None:
-            on_session(session)
+        if picture:
+            # The link closes it with its track; a call that fails before has none.
+            session.on_close(picture.close)
         opening = _Opening(session, url, http_timeout)
+        deadline = asyncio.timeout(open_timeout)
         try:
-            async with asyncio.timeout(open_timeout):
+            if record is not None:
+                about: dict[str, Any] = {
+                    "protocol": found.profile.name,
+                    "url": redact_url(url),
+                    "params": _publishable(checked),
+                }
+                if not conditions.clean:
+                    about |= {"netem": str(conditions), "netem_seed": netem_seed}
+                CallFolder(record, session, about, format=record_format)
+            if on_session is not None:
+                on_session(session)
+            async with deadline:
                 await opening.run(
                     api_key=api_key,
                     token=token,
@@ -114,8 +118,9 @@ def connect(
                 )
         except BaseException as exc:
             failure: BaseException = exc
-            if isinstance(exc, TimeoutError):
-                failure = OpenTimeout(f"not open after {open_timeout:g} s: still in phase {opening.phase!r}")
+            if deadline.expired() and isinstance(exc, TimeoutError) and open_timeout is not None:
+                link = session.link if opening.phase == "transport" else None
+                failure = _late(open_timeout, f"still in phase {opening.phase!r}", link)
             session.fail(failure)
             await session.close()
             if failure is exc:
@@ -278,7 +283,7 @@ async def accept(
                 await link.opened()
                 link.send_messages(protocol.opening())
         except TimeoutError as exc:
-            failure = OpenTimeout(f"the caller opened no data channel within {open_timeout:g} s")
+            failure = _late(open_timeout, "the caller opened no data channel", link)
             session.fail(failure)
             raise failure from exc
         except RtcPeerError as exc:
@@ -290,6 +295,14 @@ async def accept(
     session.opening.add_done_callback(lambda task: task.cancelled() or task.exception())
     session.on_close(session.opening.cancel)
     return session, answer
+
+
+def _late(seconds: float, detail: str, connecting: RtcLink | None) -> RtcPeerError:
+    """Say what it means not to be open after so many seconds; ``connecting`` is the link, once it tries to."""
+    if connecting is not None and connecting.selected_pair is None:
+        # aioice itself takes a minute to give up.
+        return IceError(f"no network path to the far end: no candidate pair answered within {seconds:g} s")
+    return OpenTimeout(f"not open after {seconds:g} s: {detail}")
 
 
 def _publishable(params: Mapping[str, Any]) -> dict[str, Any]:
