@@ -100,6 +100,7 @@ class RtcLink:
         self._encoder = OpusEncoder(VOICE.sample_rate, bitrate=32_000)
         self._loss = 0.0
         self._refused = 0
+        self._goodbye = False
         self._ended = False
         loop = asyncio.get_running_loop()
         self._connected: asyncio.Future[None] = loop.create_future()
@@ -358,13 +359,14 @@ class RtcLink:
     def _on_transport_state(self) -> None:
         transport = self._pc.getTransceivers()[0].receiver.transport
         if transport.state == "closed":
-            if aiortc_compat.path_alive(self._pc):
+            if self._goodbye or aiortc_compat.path_alive(self._pc):
                 self._end("remote", "the far end closed the connection")
             else:
                 self._end("lost", "the far end stopped answering")
 
     def _on_bye(self) -> None:
-        self._end("remote", "the far end said goodbye")
+        # A goodbye of one stream, not of the call: libwebrtc says it of a track that is taken away (RFC 3550, 6.6).
+        self._goodbye = True
 
     # Messages
 
