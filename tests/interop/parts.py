@@ -125,11 +125,14 @@ class Sound:
         self.level = spectrum.tone_level(audio, sample_rate, self.dominant)
         halves = np.array_split(audio, 2)
         levels = [spectrum.tone_level(half, sample_rate, self.dominant) for half in halves]
-        self._steady = abs(levels[0] - levels[1]) < 1
+        steady = abs(levels[0] - levels[1]) < 1
+        # A jump of phase, where the playout caught up with the clock, spreads the tone over other frequencies.
+        pure = spectrum.band_level(audio, sample_rate, 50, sample_rate / 2) - self.level < 0.5
+        self._whole = steady and pure
 
     def is_tone(self, frequency: float) -> bool:
-        """Whether it is that tone from end to end, and not the beginning of it, say."""
-        return abs(self.dominant - frequency) < 2 and self.level > AUDIBLE and self._steady
+        """Whether it is that tone from end to end, and nothing else."""
+        return abs(self.dominant - frequency) < 2 and self.level > AUDIBLE and self._whole
 
     def __str__(self) -> str:
         return f"{self.dominant:.1f} Hz at {self.level:.1f} dBFS"
