@@ -19,6 +19,7 @@ from rtcpeer.errors import RtcPeerError
 from rtcpeer.event_log import Entry
 from rtcpeer.events import Closed, ErrorReported, Unknown
 from rtcpeer.formats import FRAME_DURATION, VOICE, AudioFormat
+from rtcpeer.netem import NetworkConditions
 from rtcpeer.said import Said
 
 from .agent import Agent
@@ -120,6 +121,11 @@ class Call:
     async def vanish(self) -> None:
         if self._session is not None:
             await self._session.abandon()
+
+    def impair(self, conditions: NetworkConditions) -> None:
+        """Do this to the mock's datagrams of this call from now on."""
+        if self._session is not None and self._session.link is not None:
+            self._session.link.impair(conditions)
 
     def close_channel(self) -> None:
         if self._session is not None and self._session.link is not None:

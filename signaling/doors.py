@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from rtcpeer.errors import ConfigurationError
+from rtcpeer.netem import NetworkConditions
 from rtcpeer.protocols.http import HttpRequest
 
 from .faults import FAULTS
@@ -79,6 +80,14 @@ def add_routes(app: web.Application, server: MockServer) -> None:
                 raise ConfigurationError(f'expected {{"faults": [NAME, …]}}; there is {", ".join(FAULTS)}')
         return web.json_response({"faults": sorted(server.faults)})
 
+    async def put_netem(request: web.Request) -> web.Response:
+        match await _json(request):
+            case {"netem": (str() | None) as netem} | (str() as netem):
+                server.netem = NetworkConditions.of(netem)
+            case _:
+                raise ConfigurationError('expected {"netem": "loss=5%,delay=40ms"}, or {"netem": null} for none')
+        return web.json_response({"netem": str(server.netem) or None})
+
     app.router.add_route("GET", "/healthz", healthz)
     door("GET", "/mock/calls", list_calls)
     door("GET", "/mock/calls/{id}", get_call)
@@ -86,6 +95,7 @@ def add_routes(app: web.Application, server: MockServer) -> None:
     door("DELETE", "/mock/calls/{id}", hang_up)
     door("PUT", "/mock/scenario", _with_errors(put_scenario))
     door("PUT", "/mock/faults", _with_errors(put_faults))
+    door("PUT", "/mock/netem", _with_errors(put_netem))
 
 
 def _with_errors(handler: Handler) -> Handler:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
+    from rtcpeer.netem import NetworkConditions
     from rtcpeer.protocols import VoiceProtocol
     from rtcpeer.said import Said
     from rtcpeer.session import Session
@@ -92,6 +93,15 @@ class VoiceServer:
         names = [faults] if isinstance(faults, str) else list(faults)
         self._ask(lambda: setattr(self._server, "faults", names))
 
+    @property
+    def netem(self) -> NetworkConditions:
+        """What happens to the mock's media packets; may be set while a call runs, as ``"loss=5%,delay=40ms"``."""
+        return self._ask(lambda: self._server.netem)
+
+    @netem.setter
+    def netem(self, netem: str | NetworkConditions | None) -> None:
+        self._ask(lambda: setattr(self._server, "netem", netem))
+
     def _ask(self, question: Callable[[], T]) -> T:
         """Run it on the server's own thread, where its state lives, and return what came out."""
 
@@ -103,7 +113,7 @@ class VoiceServer:
 
 @pytest.fixture
 def voice_server() -> Iterator[VoiceServer]:
-    """A mock server that runs: ``.url(protocol)``, ``.scenario``, ``.faults``, ``.received``, ``.calls``."""
+    """A mock that runs: ``.url(protocol)``, ``.scenario``, ``.faults``, ``.netem``, ``.received``, ``.calls``."""
     server = VoiceServer()
     server.start()
     yield server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import logging
 import random
 import ssl
@@ -22,6 +23,7 @@ from rtcpeer.auth import turn_credentials
 from rtcpeer.call_folder import CallFolder
 from rtcpeer.connecting import accept
 from rtcpeer.errors import ConfigurationError, MediaError, RemoteProtocolError
+from rtcpeer.netem import NetworkConditions
 from rtcpeer.protocols import PROTOCOLS, find_protocol
 from rtcpeer.protocols.base import Side, VoiceProtocol
 from rtcpeer.protocols.http import Answer, HttpRequest, HttpResponse, IceServer, Refusal, RequestRefused
@@ -60,7 +62,11 @@ class MockServer:
         protocols: Names or classes.
         ice_servers: What clients are told to use. Those with TURN URLs and no credential get one made of
             ``turn_secret`` (TURN REST, coturn's ``static-auth-secret``).
-        seed: Of the ids that calls get, so that two runs can be compared. Tokens never depend on it.
+        seed: Of the ids that calls get and of what ``netem`` does, so that two runs can be compared. Tokens never
+            depend on it.
+        netem: What happens to the mock's media packets on the way, to those it sends and those it receives, as
+            ``"loss=5%,delay=40ms,jitter=20ms"``; each call has a network of its own. May be changed while the mock
+            runs, for the calls under way as well.
         faults: What goes wrong; may be changed while the mock runs.
         cors_origins: Pages that may call the vendors' routes; ``None``: any on loopback, none elsewhere.
         record: A folder for one call folder a call; its audio has left what the mock said, right what it heard.
@@ -83,6 +89,7 @@ class MockServer:
         ice_servers: Sequence[IceServer] = (),
         turn_secret: str | None = None,
         seed: int = 0,
+        netem: str | NetworkConditions | None = None,
         faults: Iterable[str] = (),
         cors_origins: Sequence[str] | None = None,
         record: Path | None = None,
@@ -116,6 +123,8 @@ class MockServer:
         self._max_calls = max_calls
         self._clock = clock
         self._ids = random.Random(seed)
+        self._netem = NetworkConditions.of(netem)
+        self._networks = (f"{seed}/{number}" for number in itertools.count(1))  # the seed of each call's network
         self._calls: list[Call] = []
         self._running: dict[Call, asyncio.Task[None]] = {}
         self._errands: set[asyncio.Task[None]] = set()
@@ -168,6 +177,16 @@ class MockServer:
         for call in list(self._running):
             if call.state == "open":
                 self._strike(call)
+
+    @property
+    def netem(self) -> NetworkConditions:
+        return self._netem
+
+    @netem.setter
+    def netem(self, netem: str | NetworkConditions | None) -> None:
+        self._netem = NetworkConditions.of(netem)
+        for call in self._running:
+            call.impair(self._netem)
 
     def find_call(self, id: str) -> Call | None:
         return next((call for call in self._calls if call.id == id), None)
@@ -296,7 +315,10 @@ class MockServer:
                 if "calls-slow" in self._faults:
                     await self._never()
                 speaker = garble(protocol, lambda: self._faults)(Side.SERVER, offer.params)
-                session, sdp = await accept(speaker, offer_fault(self._faults, offer.sdp))
+                netem = self._netem
+                session, sdp = await accept(
+                    speaker, offer_fault(self._faults, offer.sdp), netem=netem, netem_seed=next(self._networks)
+                )
             except RemoteProtocolError as exc:
                 raise RequestRefused(
                     Refusal.INVALID_FIELD, "Input should be an SDP offer", field=("body", "offer", "sdp")
@@ -319,6 +341,8 @@ class MockServer:
         call = Call(id, session, agent, started_at=self._clock())
         self._keep_recording(call, session)
         self._remember(call)
+        if netem != self._netem:  # it was changed while we answered
+            call.impair(self._netem)
         self._running[call] = asyncio.create_task(self._run(call), name=f"call {id}")
         logger.info("call: protocol=%s id=%s", call.protocol, id)
         return protocol.answer_response(Answer(answer_fault(self._faults, sdp), id))

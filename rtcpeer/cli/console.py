@@ -116,6 +116,12 @@ def summarize(session: Session, turns: int) -> list[str]:
     measured = [entry.said.turnaround for entry in session.events.entries() if isinstance(entry.said, TurnMeasured)]
     if measured:
         lines.append(f"turnaround: {', '.join(f'{each:.2f} s' for each in measured)}")
+    if netem := stats["netem"]:
+        ways = [
+            f"{name} {did['packets_lost'] + did['packets_dropped']} of {did['packets_sent']} packets lost"
+            for name, did in (("out", netem["outgoing"]), ("in", netem["incoming"]))
+        ]
+        lines.append(f"network ({netem['conditions']}): {', '.join(ways)}")
     if heard:
         played = heard["total_samples_received"] / 48_000
         concealed = 100 * heard["concealed_samples"] / max(1, heard["total_samples_received"])

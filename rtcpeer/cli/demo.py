@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigurationError, RtcPeerError
+from ..netem import NetworkConditions
 
 if TYPE_CHECKING:
     from .console import CallConsole
@@ -23,6 +24,10 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The call folder; an earlier demo's is replaced.")] = Path(
         "rtcpeer-demo"
     ),
+    netem: Annotated[
+        str | None,
+        typer.Option(metavar="CONDITIONS", help="A bad network, both ways: loss=5%,delay=40ms,jitter=20ms, …"),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="One event a line on stdout.")] = False,
 ) -> None:
     """Make a real call to the mock with recorded speech, print the transcript, leave the recording."""
@@ -31,9 +36,10 @@ def demo(
     from .signals import run_until_signal
 
     find_protocol(protocol)
+    conditions = NetworkConditions.of(netem)
     _make_room(out)
     with CallConsole(as_json=json_) as console:
-        raise typer.Exit(run_until_signal(_demo(protocol, out, console)))
+        raise typer.Exit(run_until_signal(_demo(protocol, out, conditions, console)))
 
 
 class DemoFailed(RtcPeerError):
@@ -52,7 +58,7 @@ def _make_room(out: Path) -> None:
     shutil.rmtree(out)
 
 
-async def _demo(protocol: str, out: Path, console: CallConsole) -> int:
+async def _demo(protocol: str, out: Path, netem: NetworkConditions, console: CallConsole) -> int:
     from signaling import MockServer
     from signaling.scenario import speech_file
 
@@ -64,7 +70,12 @@ async def _demo(protocol: str, out: Path, console: CallConsole) -> int:
     async with MockServer() as mock:
         console.say(f"mock: {mock.url(protocol)}  ({protocol} over real sockets, scenario “conversation”)")
         async with connect(
-            protocol, mock.url(protocol), api_key=mock.api_key, record=out, on_session=console.watch
+            protocol,
+            mock.url(protocol),
+            api_key=mock.api_key,
+            record=out,
+            netem=netem,  # and not at the mock: each direction once
+            on_session=console.watch,
         ) as session:
             await session.update(instructions="Be brief.")
             turns = []

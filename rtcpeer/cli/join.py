@@ -64,6 +64,10 @@ def join(
     no_transcribe: Annotated[bool, typer.Option("--no-transcribe", help="Ask for no transcripts of us.")] = False,
     video: Annotated[str | None, typer.Option(metavar="FILE|test", help="Send this as video.")] = None,
     ice_policy: Annotated[Literal["all", "relay"], typer.Option(help="relay: through TURN only.")] = "all",
+    netem: Annotated[
+        str | None,
+        typer.Option(metavar="CONDITIONS", help="A bad network, both ways: loss=5%,delay=40ms,jitter=20ms, …"),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="One event a line on stdout.")] = False,
 ) -> None:
     """Join a session as a headless peer."""
@@ -91,6 +95,7 @@ def join(
         ice_policy=ice_policy,
         record=record,
         record_format=record_format,
+        netem=netem,
         on_session=console.watch,
     )
 

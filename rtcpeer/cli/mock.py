@@ -37,6 +37,10 @@ def mock(
         str | None, typer.Option(help="What the TURN server shares with us: its static-auth-secret.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random, tokens aside.")] = 0,
+    netem: Annotated[
+        str | None,
+        typer.Option(metavar="CONDITIONS", help="A bad network for every call: loss=5%,delay=40ms,jitter=20ms, …"),
+    ] = None,
     fault: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Something to go wrong on purpose; repeatable.")
     ] = None,
@@ -72,6 +76,7 @@ def mock(
         ice_servers=[IceServer((url,)) for url in ice_server or ()],
         turn_secret=turn_secret,
         seed=seed,
+        netem=netem,
         faults=fault or (),
         cors_origins=cors_origin,
         record=record,
