@@ -1,8 +1,8 @@
 """What the playout makes of impaired networks, without a network and without waiting: for tuning it.
 
 Our encoder → the seeded emulator's arrival times → ``rtcpeer.audio.jitter.Playout`` → PESQ-WB, delay, silence, all in
-virtual time. The sender follows receiver reports once a second as ``RtcLink.adapt`` does. Sockets, SRTP, timers that
-are late, and the rivals are left out: ``audio_quality.py`` has those. Nothing is asserted.
+virtual time. The packets and their fates are those of ``audio_quality.py``, which has what is left out here: sockets,
+SRTP, timers that are late, and the rivals. Nothing is asserted.
 
     python tests/bench/playout_offline.py [--seeds 5] [--only outage] [--jobs 2] [--json FILE] [--wav FOLDER]
 """
@@ -10,7 +10,6 @@ are late, and the rivals are left out: ``audio_quality.py`` has those. Nothing i
 from __future__ import annotations
 
 import argparse
-import heapq
 import json
 import os
 import statistics
@@ -26,19 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 from quality.conditions import CONDITIONS, OUTAGE_BEGINS, OUTAGE_ENDS, Condition
 from quality.measure import Measured, at_16k, measure
+from quality.sending import FRAME_SECONDS, encode, packet_fates
 from quality.speech import FRAME, LENGTH, RATE, WARM_UP, material
 from rich.console import Console
 from rich.table import Table
 
 from rtcpeer.audio.jitter import MediaPacket, Playout
-from rtcpeer.audio.opus import OpusDecoder, OpusEncoder
-from rtcpeer.netem import Emulator
+from rtcpeer.audio.opus import OpusDecoder
 from rtcpeer.stats import InboundAudioStats
 
 PAYLOAD_TYPE = 96
-HEADERS = 12 + 8 + 10
-"""Bytes of RTP, header extensions and SRTP tag."""
-REPORT_INTERVAL = 1.0
 TAIL = 50
 """Frames played out after the last one was sent."""
 
@@ -56,78 +52,55 @@ class Run:
     """Of CPU in the playout, for each second of audio."""
 
 
-class Reports:
-    """What receiver reports say of the loss (RFC 3550, A.3)."""
+def play(
+    pcm: NDArray[np.int16], condition: Condition, seed: int
+) -> tuple[NDArray[np.int16], InboundAudioStats, float, float]:
+    """Send ``pcm``, ``(samples, 1)``, through the network.
 
-    def __init__(self) -> None:
-        self.highest = -1
-        self.received = 0
-        self._expected_before = self._received_before = 0
-
-    def arrived(self, sequence: int) -> None:
-        self.highest = max(self.highest, sequence)
-        self.received += 1
-
-    def fraction_lost(self) -> float:
-        expected = self.highest + 1 - self._expected_before
-        received = self.received - self._received_before
-        self._expected_before, self._received_before = self.highest + 1, self.received
-        return 0.0 if expected <= 0 else int(256 * max(0, expected - received) / expected) / 256
-
-
-def play(pcm: NDArray[np.int16], condition: Condition, seed: int) -> tuple[NDArray[np.int16], Run]:
-    """Send ``pcm``, ``(samples, 1)``, through the network; return what is heard, on the sender's clock."""
-    encoder = OpusEncoder(RATE, bitrate=32_000)
-    playout = Playout({PAYLOAD_TYPE: OpusDecoder})
-    emulator = Emulator(condition.network, seed)
-    reports = Reports()
-    # The two ends' ticks have nothing to do with each other.
-    phase = Random(f"{seed}/phase").random() * FRAME // 1 / RATE
-    on_the_way: list[tuple[float, int, bytes]] = []
-    heard = [np.zeros((round(phase * RATE), 1), np.int16)]
-    loss = sent_bytes = cpu = 0.0
-    at_start = at_end = InboundAudioStats().to_dict()
-    next_report = REPORT_INTERVAL
+    Return what is heard, on the sender's clock, and what ``Run`` has beside the measurement.
+    """
     frames = len(pcm) // FRAME
+    fates = packet_fates(condition.network, seed, frames)
+    payloads = encode(pcm, fates)
+    arrivals = sorted(
+        (number * FRAME_SECONDS + delay, number) for number, delays in enumerate(fates) for delay in delays
+    )
+    playout = Playout({PAYLOAD_TYPE: OpusDecoder})
+    # The two ends' ticks have nothing to do with each other.
+    phase = Random(f"{seed}/phase").randrange(FRAME)
+    heard = [np.zeros((phase, 1), np.int16)]
+    at_start = at_end = playout.stats.to_dict()
+    cpu, came = 0.0, 0
     for number in range(frames + TAIL):
-        now = number * FRAME / RATE
-        if number < frames:
-            payload = encoder.encode(pcm[number * FRAME : (number + 1) * FRAME])
-            sent_bytes += len(payload)
-            for arrival in emulator.send(len(payload) + HEADERS, now):
-                heapq.heappush(on_the_way, (arrival, number, payload))
         if number == WARM_UP // FRAME:
             at_start = playout.stats.to_dict()
         if number == frames:
             at_end = playout.stats.to_dict()
-        tick = now + phase
+        tick = number * FRAME_SECONDS + phase / RATE
         began = time.thread_time()
-        while on_the_way and on_the_way[0][0] <= tick:
-            arrival, sequence, payload = heapq.heappop(on_the_way)
-            reports.arrived(sequence)
-            packet = MediaPacket(sequence & 0xFFFF, sequence * FRAME & 0xFFFFFFFF, PAYLOAD_TYPE, 1, payload)
+        while came < len(arrivals) and arrivals[came][0] <= tick:
+            arrival, sequence = arrivals[came]
+            packet = MediaPacket(
+                sequence & 0xFFFF, sequence * FRAME & 0xFFFFFFFF, PAYLOAD_TYPE, 1, payloads[sequence]
+            )
             playout.put(packet, arrival)
+            came += 1
         heard.append(playout.get(tick).samples)
         cpu += time.thread_time() - began
-        if tick >= next_report:
-            next_report += REPORT_INTERVAL
-            loss = max(reports.fraction_lost(), 0.8 * loss)
-            encoder.packet_loss = min(30, round(100 * loss))
     stats = InboundAudioStats(**{name: at_end[name] - was for name, was in at_start.items()})
-    seconds = frames * FRAME / RATE
-    run = Run(Measured(1, 1, 1, 0, 0), stats, 8 * sent_bytes / seconds, cpu / seconds)
-    return np.concatenate(heard), run
+    seconds = frames * FRAME_SECONDS
+    return np.concatenate(heard), stats, 8 * sum(map(len, payloads)) / seconds, cpu / seconds
 
 
 def run_one(number: int, seed: int, plcmos: bool, wav: str | None) -> Run:
     """Play and measure one condition with one seed."""
     condition = CONDITIONS[number]
     pcm, utterances = material()
-    heard, run = play(pcm, condition, seed)
+    heard, *counted = play(pcm, condition, seed)
     if wav is not None:
         _write(Path(wav) / f"{condition.name.replace(' ', '-')}-{seed}.wav", heard[WARM_UP:])
-    run.measured = measure(at_16k(pcm[:, 0]), at_16k(heard[:, 0]), utterances, WARM_UP, plcmos=plcmos)
-    return run
+    measured = measure(at_16k(pcm[:, 0]), at_16k(heard[:, 0]), utterances, WARM_UP, plcmos=plcmos)
+    return Run(measured, *counted)
 
 
 def _write(path: Path, pcm: NDArray[np.int16]) -> None:
