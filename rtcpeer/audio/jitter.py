@@ -32,7 +32,9 @@ _STEP = _RATE // 400
 
 _LOWEST_TARGET = 0.02
 _HIGHEST_TARGET = 0.4
+# For as many packets, while little is known of the network, no less is aimed at.
 _FIRST_TARGET = 0.04
+_FIRST_PACKETS = 50
 # More than a second held is worth less than what comes now: the oldest is dropped.
 _MAX_SPAN = _RATE
 _MAX_PACKETS = 100
@@ -109,7 +111,7 @@ class Playout:
         self.stats = InboundAudioStats()
         self._factories = dict(decoders)
         self._decoders: dict[int, Decoder] = {}
-        self._arrival = ArrivalDelay(expected=_FIRST_TARGET)
+        self._arrival = ArrivalDelay(expected=_LOWEST_TARGET)
         # By sequence number, at most _MAX_PACKETS and _MAX_SPAN; the oldest is dropped and counted as discarded.
         self._queue: list[_Held] = []
 
@@ -134,7 +136,7 @@ class Playout:
         self._expanded = 0  # of them, those that stand for no particular packet
         self._concealing = False
         self._delay: float | None = None
-        self._stretched = False  # in the last frame
+        self._rest = 0  # frames until stretching is tried again
         self._operation: Operation = "silence"
         self._fec_until = self._loss_until = float("-inf")
         self._target = _FIRST_TARGET
@@ -300,6 +302,8 @@ class Playout:
         target = self._arrival.quantile
         if now < self._loss_until and now < self._fec_until:
             target += self._duration / _RATE
+        if self.stats.packets_received < _FIRST_PACKETS:
+            target = max(target, _FIRST_TARGET)
         self._target = min(max(target, _LOWEST_TARGET), _HIGHEST_TARGET)
 
     def _held_for(self, timestamp: int, now: float) -> float:
@@ -334,9 +338,8 @@ class Playout:
         *,
         hurry: bool = False,
     ) -> None:
-        if self._stretched and not hurry:
-            # One frame as it is in between: every frame stretched sounds rough.
-            self._stretched = False
+        if self._rest and not hurry:
+            self._rest -= 1
             return
         wanted = _FRAME if how is lengthen else _FRAME + _FRAME // 2
         while len(self._pcm) < wanted and self._queue and self._gap(self._queue[0]) < _STEP:
@@ -346,8 +349,10 @@ class Playout:
             return
         period = find_period(self._pcm, longest, like=0.6 if hurry else 0.85)
         if period is None or self._delay is None:
+            # A consonant, or noise. The search costs more than decoding a frame; too short a delay is urgent, though.
+            self._rest = 0 if how is lengthen else 4
             return
-        self._stretched = True
+        self._rest = 1  # every frame stretched sounds rough
         self._pcm = how(self._pcm, period)
         if how is lengthen:
             self._delay += period / _RATE

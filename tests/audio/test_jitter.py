@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from rtcpeer.audio import jitter
 from rtcpeer.audio.jitter import MediaPacket, Playout
 from rtcpeer.audio.opus import OpusDecoder, OpusEncoder
 from rtcpeer.audio.sources import FileSource
@@ -83,7 +84,7 @@ class Call:
         self.tick = 0
         self.operations: list[str] = []
         self.heard: list[int] = []
-        """The number of each packet heard, once for each frame; -1 for what was made up, -2 for DTX."""
+        """The number of each packet heard, in order, once for each frame it is heard in."""
 
     @property
     def now(self) -> float:
@@ -103,8 +104,10 @@ class Call:
             assert (FRAME, 1) == frame.samples.shape
             assert np.int16 == frame.samples.dtype
             self.operations.append(frame.operation)
-            middle = int(frame.samples[FRAME // 2, 0])
-            self.heard.append((middle - 1000) // 10 if middle >= 1000 else -middle)
+            # What lasts less than half a millisecond is a cross-fade.
+            for value, run in itertools.groupby(frame.samples[:, 0].tolist()):
+                if value >= 1000 and sum(1 for _ in run) > 24:
+                    self.heard.append((value - 1000) // 10)
         return self
 
     def stream(self, numbers: range, **kwargs) -> Call:
@@ -115,8 +118,8 @@ class Call:
 
     @property
     def numbers(self) -> list[int]:
-        """What was heard of the packets, in order, each once."""
-        return [number for number, _ in itertools.groupby(n for n in self.heard if n >= 0)]
+        """The packets heard, in order."""
+        return [number for number, _ in itertools.groupby(self.heard)]
 
 
 def test_before_anything_came_there_is_silence():
@@ -490,6 +493,13 @@ TestHostileNetwork = HostileNetwork.TestCase
 @settings(deadline=None)
 @given(st.data())
 def test_any_network_that_only_delays_and_loses_keeps_the_order(data):
+    # Lengthening says some milliseconds twice, which is a step back.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jitter, "find_period", lambda *_, **__: None)
+        listen_to_delays(data)
+
+
+def listen_to_delays(data):
     call = Call()
     waiting: list[tuple[int, int]] = []
     delays = data.draw(st.lists(st.one_of(st.none(), st.integers(0, 6)), min_size=60, max_size=60))
