@@ -30,7 +30,7 @@ from aiortc.rtcsctptransport import (
     tsn_plus_one,
 )
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpRrPacket, RtcpSrPacket, RtpPacket
-from aiortc.utils import random32, uint16_add, uint32_add
+from aiortc.utils import random32, uint16_add, uint32_add, uint32_gte
 
 from ..audio.jitter import MediaPacket
 
@@ -69,8 +69,23 @@ _PRIVATE: dict[type, tuple[str, ...]] = {
         "_RTCRtpReceiver__transport",
     ),
     RTCDtlsTransport: ("_send_rtp", "_register_rtp_receiver"),
-    RTCSctpTransport: ("_get_inbound_stream", "_data_channel_receive", "_advertised_rwnd", "_inbound_streams"),
-    Connection: ("get_component_candidates", "sendto", "_closing", "_nominated", "_protocols"),
+    RTCSctpTransport: (
+        "_advertised_rwnd",
+        "_data_channel_receive",
+        "_get_inbound_stream",
+        "_inbound_streams",
+        "_last_received_tsn",
+        "_receive_data_chunk",
+    ),
+    Connection: (
+        "connect",
+        "get_component_candidates",
+        "query_consent",
+        "sendto",
+        "_closing",
+        "_nominated",
+        "_protocols",
+    ),
     StunProtocol: ("send_stun", "send_data", "datagram_received"),
 }
 
@@ -410,14 +425,32 @@ def _ice_transports(pc: RTCPeerConnection) -> list[Any]:
     return list(private._RTCPeerConnection__iceTransports)
 
 
-def guard_channel(pc: RTCPeerConnection, limit: int, on_refused: Callable[[str], None]) -> None:
+def end_consent_checks_on_close(pc: RTCPeerConnection) -> None:
+    """Let a connection that is closed in the moment it connects not ask for consent for ever.
+
+    Works around ``aioice.Connection.connect``: when ``close`` comes between its last check and its return, it starts
+    the task that nobody is left to stop.
+    """
+    for transport in _ice_transports(pc):
+        connection: Any = transport._connection
+        connection.query_consent = functools.partial(_query_consent, connection, connection.query_consent)
+
+
+async def _query_consent(connection: Any, query: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    if not connection._closing:
+        await query()
+
+
+def guard_channel(
+    pc: RTCPeerConnection, limit: int, on_oversize: Callable[[str], None], on_malformed: Callable[[str], None]
+) -> None:
     """Refuse DataChannel messages over ``limit`` bytes within fixed memory, and survive malformed ones.
 
     aiortc reassembles without any limit (its receive window is advertised but not enforced), and lets an assertion
     or a bad UTF-8 text out of its receive loop, which closes the whole connection.
 
     Args:
-        on_refused: Called with the reason, once a message.
+        on_oversize, on_malformed: Called with the reason, once a message.
     """
     private: Any = pc
     sctp = private._RTCPeerConnection__sctp
@@ -425,31 +458,68 @@ def guard_channel(pc: RTCPeerConnection, limit: int, on_refused: Callable[[str],
         return
     streams: dict[int, InboundStream] = sctp._inbound_streams
 
+    def give_back(size: int) -> None:
+        sctp._advertised_rwnd += size
+
+    bounds = ReassemblyBounds(limit, on_oversize, give_back)
+
     def bounded_stream(stream_id: int) -> InboundStream:
         if stream_id not in streams:
-            streams[stream_id] = _BoundedStream(sctp, limit, on_refused)
+            streams[stream_id] = BoundedStream(bounds)
         return streams[stream_id]
 
-    receive = sctp._data_channel_receive
+    receive_chunk, receive_message = sctp._receive_data_chunk, sctp._data_channel_receive
 
-    async def receive_guarded(stream_id: int, pp_id: int, data: bytes) -> None:
+    async def receive_chunk_within_bounds(chunk: DataChunk) -> None:
+        if bounds.take(chunk, in_order=chunk.tsn == tsn_plus_one(sctp._last_received_tsn)):
+            await receive_chunk(chunk)
+
+    async def receive_message_guarded(stream_id: int, pp_id: int, data: bytes) -> None:
         try:
-            await receive(stream_id, pp_id, data)
+            await receive_message(stream_id, pp_id, data)
         except (AssertionError, UnicodeDecodeError, struct.error) as exc:
-            on_refused(f"malformed DataChannel message of {len(data)} bytes: {type(exc).__name__}")
+            on_malformed(f"malformed DataChannel message of {len(data)} bytes: {type(exc).__name__}")
 
     sctp._get_inbound_stream = bounded_stream
-    sctp._data_channel_receive = receive_guarded
+    sctp._receive_data_chunk = receive_chunk_within_bounds
+    sctp._data_channel_receive = receive_message_guarded
 
 
-class _BoundedStream(InboundStream):
+class ReassemblyBounds:
+    """How much may be held of unfinished messages, in all streams together.
+
+    Args:
+        limit: Bytes that one message may have.
+        on_oversize: Called with the reason, once a message refused.
+        give_back: Called with the bytes thrown away: the receive window has them again.
+    """
+
+    def __init__(self, limit: int, on_oversize: Callable[[str], None], give_back: Callable[[int], None]) -> None:
+        self.limit = limit
+        self.on_oversize = on_oversize
+        self.give_back = give_back
+        self.held = 0
+
+    def take(self, chunk: DataChunk, *, in_order: bool) -> bool:
+        """Whether to take this chunk, or to drop it unacknowledged (RFC 9260, 6.2).
+
+        Who keeps to the receive window never comes near. What fills the first gap has a reserve of its own: without
+        it nothing of what is held could ever leave.
+        """
+        return self.held + self.cost(chunk) <= (3 if in_order else 2) * self.limit
+
+    @staticmethod
+    def cost(chunk: DataChunk) -> int:
+        """Bytes: the data's, but never less than the objects around it take."""
+        return max(len(chunk.user_data), 512)
+
+
+class BoundedStream(InboundStream):
     """Reassembly that throws a message away, fragment by fragment, once it has grown over the limit."""
 
-    def __init__(self, sctp: Any, limit: int, on_refused: Callable[[str], None]) -> None:
+    def __init__(self, bounds: ReassemblyBounds) -> None:
         super().__init__()
-        self._sctp = sctp
-        self._limit = limit
-        self._on_refused = on_refused
+        self._bounds = bounds
         self._held = 0
         self._refused: int | None = None
         """Bytes thrown away of the message being refused; ``None`` when none is."""
@@ -457,36 +527,73 @@ class _BoundedStream(InboundStream):
 
     def add_chunk(self, chunk: DataChunk) -> None:
         super().add_chunk(chunk)
-        self._held += len(chunk.user_data)
-        if self._refused is None and self._held > self._limit:
-            head = self.reassembly[0]
-            if head.flags & SCTP_DATA_FIRST_FRAG:
-                self._refused, self._next_tsn = 0, head.tsn
-        self._throw_away()
+        cost = self._bounds.cost(chunk)
+        self._held += cost
+        self._bounds.held += cost
+        if self._refused is None and self._held > self._bounds.limit and self._head_is_too_long():
+            self._refused, self._next_tsn = 0, self.reassembly[0].tsn
+        if self._refused is not None:
+            self._throw_away()
+
+    def _head_is_too_long(self) -> bool:
+        """Whether the first fragments held are, in a row, more than one message may have."""
+        head = self.reassembly[0]
+        if not head.flags & SCTP_DATA_FIRST_FRAG:
+            return False
+        if not head.flags & SCTP_DATA_UNORDERED and head.stream_seq != self.sequence_number:
+            return False  # a message before it is still missing
+        size = cost = 0
+        for number, chunk in enumerate(self.reassembly):
+            if chunk.tsn != (head.tsn + number) & 0xFFFFFFFF:
+                return False
+            size += len(chunk.user_data)
+            cost += self._bounds.cost(chunk)
+            # Bytes are what counts, unless it comes in crumbs.
+            if size > self._bounds.limit or cost > 2 * self._bounds.limit:
+                return True
+            if chunk.flags & SCTP_DATA_LAST_FRAG:
+                return False
+        return False
 
     def _throw_away(self) -> None:
-        while self._refused is not None and self.reassembly and self.reassembly[0].tsn == self._next_tsn:
-            chunk = self.reassembly.pop(0)
+        gone = 0
+        for chunk in self.reassembly:
+            if chunk.tsn != self._next_tsn or self._refused is None:
+                break
+            gone += 1
             self._next_tsn = tsn_plus_one(self._next_tsn)
-            size = len(chunk.user_data)
-            self._refused += size
-            self._held -= size
-            self._sctp._advertised_rwnd += size
+            self._refused += len(chunk.user_data)
+            self._bounds.give_back(len(chunk.user_data))
             if chunk.flags & SCTP_DATA_LAST_FRAG:
                 if not chunk.flags & SCTP_DATA_UNORDERED:
                     self.sequence_number = uint16_add(self.sequence_number, 1)
-                reason = f"message of {self._refused} bytes is over the limit of {self._limit}"
+                self._report(self._refused)
                 self._refused = None
-                self._on_refused(reason)
+        del self.reassembly[:gone]
+        self._recount()
+
+    def _report(self, size: int) -> None:
+        self._bounds.on_oversize(f"message of {size} bytes is over the limit of {self._bounds.limit}")
+
+    def _recount(self) -> None:
+        held = sum(map(self._bounds.cost, self.reassembly))
+        self._bounds.held += held - self._held
+        self._held = held
 
     def pop_messages(self) -> Iterator[tuple[int, int, bytes]]:
-        if self._refused is not None:
-            return
         for message in super().pop_messages():
-            self._held -= len(message[2])
-            yield message
+            self._recount()
+            size = len(message[2])
+            if size > self._bounds.limit:  # it became whole behind another one that was missing
+                self._bounds.give_back(size)
+                self._report(size)
+            else:
+                yield message
 
     def prune_chunks(self, tsn: int) -> int:
         pruned = super().prune_chunks(tsn)
-        self._held -= pruned
+        self._recount()
+        if self._refused is not None and uint32_gte(tsn, self._next_tsn):
+            self._report(self._refused)  # its sender has given up on the rest (RFC 3758)
+            self._refused = None
         return pruned

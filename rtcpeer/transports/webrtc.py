@@ -47,8 +47,8 @@ IcePolicy = Literal["all", "relay"]
 
 MESSAGE_LIMIT = 1024 * 1024
 """Bytes. A longer DataChannel message is refused without being kept."""
-REFUSED_LIMIT = 16
-"""So many refused messages, and the far end is hung up on."""
+OVERSIZE_LIMIT = 16
+"""So many messages over the limit, and the far end is hung up on; malformed ones are refused for ever."""
 BUFFERED_LIMIT = 4 * 1024 * 1024
 """Bytes waiting to be sent on the channel before we call the far end stuck."""
 
@@ -99,7 +99,7 @@ class RtcLink:
         self._video_line: RTCRtpTransceiver | None = None
         self._encoder = OpusEncoder(VOICE.sample_rate, bitrate=32_000)
         self._loss = 0.0
-        self._refused = 0
+        self._oversize = 0
         self._goodbye = False
         self._ended = False
         loop = asyncio.get_running_loop()
@@ -199,7 +199,8 @@ class RtcLink:
 
     async def _describe(self) -> str:
         aiortc_compat.limit_gathering(self._pc, self._gather_timeout)
-        aiortc_compat.guard_channel(self._pc, MESSAGE_LIMIT, self._on_refused)
+        aiortc_compat.end_consent_checks_on_close(self._pc)
+        aiortc_compat.guard_channel(self._pc, MESSAGE_LIMIT, self._on_oversize, self._listener.on_refused)
         await self._pc.setLocalDescription()
         self._impairment.attach(self._pc)
         sdp = with_opus_parameters(self._pc.localDescription.sdp)
@@ -397,11 +398,11 @@ class RtcLink:
         for each in said:
             self._listener.on_said(each)
 
-    def _on_refused(self, reason: str) -> None:
+    def _on_oversize(self, reason: str) -> None:
         self._listener.on_refused(reason)
-        self._refused += 1
-        if self._refused == REFUSED_LIMIT:
-            self._end("lost", f"the far end sent {REFUSED_LIMIT} messages that had to be refused")
+        self._oversize += 1
+        if self._oversize == OVERSIZE_LIMIT:
+            self._end("lost", f"hung up: the far end sent {OVERSIZE_LIMIT} messages over {MESSAGE_LIMIT} bytes")
 
 
 def _prefer(line: RTCRtpTransceiver, codec: str) -> None:
