@@ -303,10 +303,10 @@ async def test_fault_fails_the_connection_with_the_error_of_its_phase(mock, faul
         await call(mock)
 
 
-@pytest.mark.parametrize("fault", ["no-path", "calls-slow"])
-async def test_fault_that_leads_nowhere_runs_into_the_callers_deadline(mock, fault):
+@pytest.mark.parametrize(("fault", "failure"), [("no-path", rtcpeer.IceError), ("calls-slow", rtcpeer.OpenTimeout)])
+async def test_fault_that_leads_nowhere_runs_into_the_callers_deadline(mock, fault, failure):
     mock.faults = [fault]
-    with pytest.raises(rtcpeer.OpenTimeout):
+    with pytest.raises(failure):
         await call(mock, open_timeout=1.0)
 
 

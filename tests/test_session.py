@@ -1,0 +1,452 @@
+"""What a session promises whoever holds it, against the mock on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spectrum
+from calling import (
+    AGENT,
+    DEADLINE,
+    USER,
+    Belongings,
+    answering,
+    greeting_scenario,
+    loudest_frequency,
+    nothing_left_since,
+    short_scenario,
+    until,
+    write_tone,
+)
+
+import rtcpeer
+from rtcpeer import (
+    AudioFormat,
+    Closed,
+    ConfigurationError,
+    ConnectionLost,
+    ConversationStarted,
+    ErrorReported,
+    Interrupted,
+    LocalProtocolError,
+    MediaError,
+    PhaseCompleted,
+    ResponseCompleted,
+    Session,
+    SessionStarted,
+    SpeechStarted,
+    SpeechStopped,
+    ToneSource,
+    TranscriptCompleted,
+    TurnMeasured,
+    Unsupported,
+    UpdateSession,
+)
+from rtcpeer.connecting import Connecting
+from signaling import MockServer
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left() -> AsyncIterator[None]:
+    """Every test in here: no task, thread or socket stays."""
+    before = Belongings.now()
+    yield
+    await nothing_left_since(before)
+
+
+@pytest.fixture
+async def mock(nothing_left: None, tmp_path: Path) -> AsyncIterator[MockServer]:
+    async with MockServer(scenario=short_scenario(tmp_path)) as server:
+        yield server
+
+
+@pytest.fixture
+def question(tmp_path: Path) -> Path:
+    return write_tone(tmp_path / "user.wav", USER)
+
+
+def calling(mock: MockServer, **options) -> Connecting:
+    return rtcpeer.connect("orga", mock.url(), api_key=mock.api_key, **options)
+
+
+@pytest.fixture
+async def session(mock: MockServer) -> AsyncIterator[Session]:
+    async with calling(mock) as session:
+        yield session
+
+
+def kinds(session: Session) -> list[type]:
+    return [type(entry.said) for entry in session.events.entries()]
+
+
+# Events
+
+
+async def test_iteration_starts_with_the_phases_and_ends_after_closed(mock: MockServer):
+    session = await calling(mock)
+    await session.wait_for(SessionStarted, timeout=DEADLINE)
+    await session.close()
+
+    said = [event async for event in session]
+
+    phases = [event.phase for event in said if isinstance(event, PhaseCompleted)]
+    assert ["token", "ice-config", "gathering", "signaling", "transport", "channel"] == phases
+    assert Closed("local") == said[-1]
+    assert 1 == kinds(session).count(Closed)
+    assert all(event.to_dict()["type"] for event in said)
+
+
+async def test_two_readers_of_the_events_get_all_of_them(mock: MockServer):
+    session = await calling(mock)
+
+    async def read() -> list[object]:
+        return [event async for event in session]
+
+    readers = [asyncio.create_task(read()) for _ in range(2)]
+    await session.wait_for(SessionStarted, timeout=DEADLINE)
+    await session.close()
+
+    first, second = await asyncio.gather(*readers)
+    assert first == second
+    assert SessionStarted in map(type, first)
+
+
+async def test_conversation_starts_once_though_answer_and_message_say_so(session: Session):
+    await session.wait_for(SessionStarted, timeout=DEADLINE)
+    await until(lambda: session.counters["messages_received"] >= 2)
+
+    assert 1 == kinds(session).count(ConversationStarted)
+    assert (await session.wait_for(ConversationStarted)).id == session.conversation_id
+
+
+async def test_wait_for_finds_what_happened_before_it_was_asked(session: Session):
+    assert "token" == (await session.wait_for(PhaseCompleted)).phase
+
+
+async def test_wait_for_gives_up_after_its_timeout(session: Session):
+    with pytest.raises(TimeoutError, match=r"no Interrupted in 0\.01 s"):
+        await session.wait_for(Interrupted, timeout=0.01)
+
+
+async def test_wait_for_and_listen_say_that_the_session_ended(session: Session):
+    waiting = [asyncio.create_task(session.wait_for(Interrupted)), asyncio.create_task(session.listen())]
+    await asyncio.sleep(0)
+    await session.close()
+
+    for each in waiting:
+        with pytest.raises(ConnectionLost, match="the session ended"):
+            await each
+
+
+# Turns
+
+
+async def test_turn_tells_what_was_said_and_heard_and_how_it_sounded(session: Session, question: Path):
+    playback = await session.play(question)
+    turn = await session.listen(timeout=DEADLINE)
+
+    assert ("Fine.", "How are you?") == (turn.text, turn.heard)
+    assert AGENT == pytest.approx(loudest_frequency(turn.audio), abs=3)
+    assert (np.int16, 1) == (turn.audio.dtype, turn.audio.shape[1])
+    # The mock cannot know sooner that we have finished: its voice detector hangs over for that long.
+    assert turn.turnaround is not None
+    assert turn.turnaround >= 0.5
+    assert playback.done
+    assert 0.3 == pytest.approx(playback.played)
+    measured = await session.wait_for(TurnMeasured)
+    assert measured.turnaround == turn.turnaround
+    said = [entry.said for entry in session.events.entries() if isinstance(entry.said, TranscriptCompleted)]
+    assert [("user", "How are you?"), ("assistant", "Fine.")] == [(each.speaker, each.text) for each in said]
+    assert "<emotion>Fine.</emotion>" == said[-1].raw
+    assert {"user", "assistant"} == {
+        entry.said.speaker for entry in session.events.entries() if isinstance(entry.said, SpeechStarted)
+    }
+
+
+async def test_turn_marked_done_before_it_is_heard_is_heard_out(mock: MockServer, question: Path, tmp_path: Path):
+    mock.scenario = short_scenario(tmp_path, done_order="early")
+    async with calling(mock) as session:
+        await session.play(question)
+        turn = await session.listen(timeout=DEADLINE)
+
+        order = kinds(session)
+    assert order.index(ResponseCompleted) < order.index(TurnMeasured)
+    assert AGENT == pytest.approx(loudest_frequency(turn.audio), abs=3)
+    assert "Fine." == turn.text
+
+
+async def test_agent_may_speak_first_and_before_anybody_listens(mock: MockServer, tmp_path: Path):
+    mock.scenario = greeting_scenario(tmp_path)
+    async with calling(mock) as session:
+        await session.wait_for(SpeechStopped, timeout=DEADLINE)
+        turn = await session.listen(timeout=DEADLINE)
+
+    assert ("Hello.", None, None) == (turn.text, turn.heard, turn.turnaround)
+    assert AGENT == pytest.approx(loudest_frequency(turn.audio), abs=3)
+
+
+async def test_turn_in_progress_is_given_out_when_the_call_ends(mock: MockServer, tmp_path: Path):
+    mock.scenario = greeting_scenario(tmp_path)
+    session = await calling(mock)
+    await session.wait_for(SpeechStarted, timeout=DEADLINE)
+    await session.close()
+
+    turn = await session.listen()
+    assert len(turn.audio)
+    with pytest.raises(ConnectionLost):
+        await session.listen()
+
+
+async def test_listen_gives_up_after_its_timeout_and_the_turn_is_not_lost(session: Session, question: Path):
+    with pytest.raises(TimeoutError, match=r"no turn in 0\.01 s"):
+        await session.listen(timeout=0.01)
+
+    await session.play(question)
+    assert "Fine." == (await session.listen(timeout=DEADLINE)).text
+
+
+async def test_without_transcripts_nothing_is_known_of_what_was_heard(mock: MockServer, question: Path):
+    async with calling(mock, transcribe=False) as session:
+        await session.play(question)
+        turn = await session.listen(timeout=DEADLINE)
+
+    assert turn.heard is None
+    assert not mock.calls[-1].params["return_transcription"]
+
+
+# Commands
+
+
+async def test_update_arrives_and_is_applied(mock: MockServer, session: Session):
+    await session.update(instructions="Be brief.", temperature="0.25")
+    await until(lambda: len(mock.received) >= 2)
+
+    opening, update = mock.received
+    assert isinstance(opening, UpdateSession)
+    assert ("Be brief.", 0.25) == (update.instructions, update.temperature)
+    await until(lambda: mock.calls[0].settings["instructions"] == "Be brief.")
+    assert 1 == session.stats()["messages"]["messages_sent"]
+
+
+@pytest.mark.parametrize("options", [{"instruction": "Be brief."}, {"temperature": 2}, {"modalities": ["smell"]}])
+async def test_update_refuses_what_the_protocol_does_not_know_before_sending(session: Session, options: dict):
+    with pytest.raises(ConfigurationError):
+        await session.update(**options)
+
+    assert 0 == session.counters["messages_sent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dance(rtcpeer.Command):
+    pass
+
+
+async def test_command_the_protocol_has_not_is_unsupported_by_name(session: Session):
+    with pytest.raises(Unsupported, match="orga has no Dance"):
+        await session.send(Dance())
+
+
+async def test_event_of_the_other_side_may_not_be_said(session: Session):
+    with pytest.raises(LocalProtocolError, match="can't say SessionStarted"):
+        await session.send(SessionStarted("mine"))
+
+
+async def test_after_the_end_everything_says_so(session: Session, question: Path):
+    await session.close()
+    await session.close()
+
+    for attempt in (session.play(question), session.update(voice="Emma"), session.listen(), session.wait_for(Dance)):
+        with pytest.raises(ConnectionLost):
+            await attempt
+    assert [] == [frame async for frame in session.audio]
+    assert 1 == kinds(session).count(Closed)
+
+
+# Playing
+
+
+async def test_cancelled_playback_ends_at_once_and_tells_how_much_was_sent(session: Session):
+    playback = await session.play("tone")
+    await session.wait_for(SpeechStarted, timeout=DEADLINE)
+    assert not session.idle
+    playback.cancel()
+    await asyncio.wait_for(playback, DEADLINE)
+
+    assert playback.played > 0
+    assert session.idle
+
+
+async def test_playbacks_follow_one_another(session: Session):
+    first = await session.play(ToneSource(duration=0.05))
+    second = await session.play(ToneSource(duration=0.05))
+    await asyncio.wait_for(second, DEADLINE)
+
+    assert first.done
+    assert (0.05, 0.05) == (first.played, second.played)
+
+
+class Failing(ToneSource):
+    name = "a source that fails"
+
+    def read(self, samples: int):
+        if self._position >= 960:
+            raise RuntimeError("out of tape")
+        return super().read(samples)
+
+
+async def test_source_that_fails_is_reported_and_the_call_goes_on(session: Session):
+    playback = await session.play(Failing())
+    after = await session.play(ToneSource(duration=0.04))
+
+    with pytest.raises(MediaError, match="a source that fails: RuntimeError: out of tape"):
+        await asyncio.wait_for(playback, DEADLINE)
+    reported = await session.wait_for(ErrorReported, timeout=DEADLINE)
+    assert "media" == reported.code
+    assert "out of tape" in reported.message
+    await asyncio.wait_for(after, DEADLINE)
+    assert not session.events.closed
+
+
+async def test_file_that_is_not_there_is_refused_and_the_call_goes_on(session: Session, tmp_path: Path):
+    with pytest.raises(ConfigurationError, match=r"cannot read .*nothing\.wav"):
+        await session.play(tmp_path / "nothing.wav")
+    await asyncio.wait_for(await session.play(ToneSource(duration=0.02)), DEADLINE)
+
+
+async def test_playback_ends_with_the_session(session: Session):
+    playback = await session.play("tone")
+    await session.close()
+
+    await asyncio.wait_for(playback, DEADLINE)
+
+
+async def test_what_we_play_is_what_the_far_end_hears(question: Path):
+    async with answering() as (url, far_ends), rtcpeer.connect("orga", url, token="t") as session:
+        (far_end,) = far_ends
+        await far_end.opened()
+        await session.play("tone")
+        await far_end.wait_for(SpeechStarted, timeout=DEADLINE)
+        heard = [frame.samples async for frame in _take(aiter(far_end.audio), 25)]
+
+    assert AGENT == pytest.approx(loudest_frequency(np.concatenate(heard)), abs=3)
+
+
+async def _take(frames, count: int):
+    async with asyncio.timeout(DEADLINE):
+        for _ in range(count):
+            yield await anext(frames)
+
+
+# Hearing
+
+
+async def test_audio_in_another_format_has_exact_frames_and_the_same_sound(mock: MockServer):
+    mock.scenario = "tone"
+    async with calling(mock) as session:
+        await session.wait_for(SpeechStarted, timeout=DEADLINE)
+        narrow, plain = aiter(session.audio.in_format(AudioFormat(16_000, 2))), aiter(session.audio)
+        frames = [frame async for frame in _take(narrow, 30)]
+        own = [frame async for frame in _take(plain, 30)]
+
+    assert {((320, 2), np.dtype(np.int16))} == {(frame.samples.shape, frame.samples.dtype) for frame in frames}
+    assert {(960, 1)} == {frame.samples.shape for frame in own}
+    left = spectrum.as_float(np.concatenate([frame.samples for frame in frames])[:, :1])[1600:]
+    assert AGENT == pytest.approx(spectrum.dominant_frequency(left, 16_000), abs=3)
+    whole = spectrum.as_float(np.concatenate([frame.samples for frame in own]))[4800:]
+    assert AGENT == pytest.approx(spectrum.dominant_frequency(whole, 48_000), abs=3)
+    assert spectrum.tone_level(whole, 48_000, AGENT) == pytest.approx(spectrum.tone_level(left, 16_000, AGENT), abs=1)
+
+
+async def test_two_readers_hear_the_same_and_one_that_sleeps_loses_the_oldest(session: Session):
+    awake, asleep = aiter(session.audio), aiter(session.audio)
+    heard = [frame async for frame in _take(awake, 60)]
+
+    kept = [frame async for frame in _take(asleep, 1)]
+
+    assert 0 == awake.frames_dropped
+    assert asleep.frames_dropped >= 10
+    # One second is kept, and it is the newest.
+    assert kept[0].t == heard[asleep.frames_dropped].t
+    assert np.array_equal(kept[0].samples, heard[asleep.frames_dropped].samples)
+
+
+async def test_reader_that_was_left_is_fed_no_more(session: Session):
+    async for _ in session.audio:
+        break
+
+    await until(lambda: not len(session.audio._readers))
+
+
+async def test_interrupted_agent_is_silent_from_now_on(mock: MockServer):
+    mock.scenario = "tone"
+    async with calling(mock) as session:
+        await session.wait_for(SpeechStarted, timeout=DEADLINE)
+        await session.interrupt()
+        await session.interrupt()
+        frames = [frame async for frame in _take(aiter(session.audio), 10)]
+
+    cuts = [entry.said for entry in session.events.entries() if isinstance(entry.said, Interrupted)]
+    assert ["local"] == [cut.reason for cut in cuts]
+    assert cuts[0].played > 0
+    assert not any(frame.samples.any() for frame in frames)
+
+
+async def test_agent_that_fell_silent_after_an_interruption_is_heard_again(mock: MockServer, question: Path):
+    async with calling(mock) as session:
+        await session.interrupt()
+        await session.play(question)
+        turn = await session.listen(timeout=DEADLINE)
+
+    assert AGENT == pytest.approx(loudest_frequency(turn.audio), abs=3)
+
+
+# Knowing
+
+
+async def test_stats_have_the_names_of_w3c_and_are_json(session: Session):
+    await asyncio.wait_for(await session.play(ToneSource(duration=0.1)), DEADLINE)
+    await until(lambda: session.stats()["inbound_audio"]["packets_received"] > 3)
+    stats = json.loads(json.dumps(session.stats()))
+
+    assert {
+        "inbound_audio",
+        "outbound_audio",
+        "inbound_video",
+        "candidate_pair",
+        "messages",
+        "source_underruns",
+        "clock",
+    } <= set(stats)
+    inbound = {"packets_received", "packets_lost", "jitter", "concealed_samples", "total_samples_received"}
+    assert inbound <= set(stats["inbound_audio"])
+    assert {"packets_sent", "bytes_sent", "round_trip_time"} <= set(stats["outbound_audio"])
+    assert stats["outbound_audio"]["packets_sent"] >= 5
+    assert "host" == stats["candidate_pair"]["local_type"]
+
+
+async def test_taps_see_both_directions_frame_by_frame(mock: MockServer):
+    seen: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = []
+    async with calling(
+        mock,
+        on_session=lambda session: session.tap(lambda at, ours, theirs: seen.append((at, ours.shape, theirs.shape))),
+    ):
+        await until(lambda: len(seen) >= 3)
+
+    assert [(n * 960, (960, 1), (960, 1)) for n in range(3)] == seen[:3]
+
+
+async def test_audio_path_that_breaks_ends_the_call_loudly(session: Session, caplog: pytest.LogCaptureFixture):
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError
+
+    session.tap(broken)
+
+    closed = await session.wait_for(Closed, timeout=DEADLINE)
+    assert ("lost", "the audio path failed: ZeroDivisionError: ") == (closed.reason, closed.detail)
+    assert "the audio path failed" in caplog.text
