@@ -15,7 +15,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from aioice.ice import Connection, StunProtocol
-from aiortc import RTCPeerConnection, clock
+from aiortc import RTCPeerConnection, RTCRtpTransceiver, clock
+from aiortc.codecs import is_rtx
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver, StreamStatistics, decoder_worker
@@ -68,6 +69,7 @@ _PRIVATE: dict[type, tuple[str, ...]] = {
         "_RTCRtpReceiver__started",
         "_RTCRtpReceiver__transport",
     ),
+    RTCRtpTransceiver: ("_codecs",),
     RTCDtlsTransport: ("_send_rtp", "_register_rtp_receiver"),
     RTCSctpTransport: (
         "_advertised_rwnd",
@@ -259,7 +261,10 @@ class VideoReceiver:
 
     async def _handle(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         self.packets_received += 1
-        self.frames_received += packet.marker  # RFC 7741, 4.1: set on the last packet of a frame
+        codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
+        # libwebrtc probes the bandwidth with retransmissions (RFC 4588): an old frame again, its marker included.
+        if codec is not None and not is_rtx(codec):
+            self.frames_received += packet.marker  # RFC 7741, 4.1: set on the last packet of a frame
         if not self._decoding:
             return
         receiver = self._receiver
@@ -301,6 +306,11 @@ def _watch_for_bye(receiver: RTCRtpReceiver, on_bye: Callable[[], None]) -> None
         await handle(packet)
 
     receiver._handle_rtcp_packet = note_bye  # type: ignore[method-assign]
+
+
+def payload_types(line: RTCRtpTransceiver) -> list[int]:
+    """The RTP payload types of a line, once negotiated; aiortc has no ``getParameters``."""
+    return [codec.payloadType for codec in line._codecs if codec.payloadType is not None]
 
 
 def idle_until_track(sender: RTCRtpSender) -> asyncio.Event:
