@@ -25,6 +25,7 @@ from .protocols.base import Side, VoiceProtocol
 from .protocols.http import IceServer, Offer
 from .session import Session
 from .transports.http import check_http_url, environment_proxy, exchange, redact_url
+from .transports.link import Link
 from .transports.video import VideoSource, open_video
 from .transports.webrtc import IcePolicy, RtcLink
 
@@ -297,9 +298,9 @@ async def accept(
     return session, answer
 
 
-def _late(seconds: float, detail: str, connecting: RtcLink | None) -> RtcPeerError:
+def _late(seconds: float, detail: str, connecting: Link | None) -> RtcPeerError:
     """Say what it means not to be open after so many seconds; ``connecting`` is the link, once it tries to."""
-    if connecting is not None and connecting.selected_pair is None:
+    if connecting is not None and connecting.stats()["candidate_pair"] is None:
         # aioice itself takes a minute to give up.
         return IceError(f"no network path to the far end: no candidate pair answered within {seconds:g} s")
     return OpenTimeout(f"not open after {seconds:g} s: {detail}")

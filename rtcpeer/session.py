@@ -20,8 +20,6 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio.jitter import MediaPacket, Playout
-from .audio.opus import OpusDecoder
 from .audio.outgoing import Outgoing, Playback
 from .audio.reader import Heard
 from .audio.sources import Source, open_source
@@ -43,8 +41,8 @@ from .formats import FRAME_DURATION, VOICE
 from .latency import TurnMeter
 from .protocols.base import Side, VoiceProtocol
 from .said import Said
+from .transports.link import NO_STATS, Link
 from .transports.media_clock import media_clock
-from .transports.webrtc import RtcLink
 from .turns import Turn, TurnTracker
 
 logger = logging.getLogger(__name__)
@@ -73,14 +71,13 @@ class Session:
         """Where sample 0 of the audio lies, in seconds since ``connect()``."""
         self.events = EventLog()
         self.counters = {"messages_received": 0, "messages_refused": 0, "messages_sent": 0}
-        self.link: RtcLink | None = None
+        self.link: Link | None = None
         """Set by whoever opens the session."""
         self.opening: asyncio.Task[None] | None = None
         """On the answering side: the task that waits for the transport and the channel."""
         self._loop = asyncio.get_running_loop()
         self._started = started
         self._outgoing = Outgoing()
-        self._playout: Playout | None = None
         self._mouth = VoiceDetector()
         self._ear = VoiceDetector()
         self._meter = TurnMeter()
@@ -233,11 +230,7 @@ class Session:
         """Return W3C webrtc-stats figures in snake_case, JSON types only; times are seconds."""
         clock = media_clock()
         return {
-            "inbound_audio": self._playout.stats.to_dict() if self._playout else {},
-            "outbound_audio": self.link.stats().to_dict() if self.link else {},
-            "inbound_video": {"frames_received": self.link.video_frames_received if self.link else 0},
-            "candidate_pair": self.link.selected_pair if self.link else None,
-            "netem": self.link.netem_stats() if self.link else None,
+            **(self.link.stats() if self.link else NO_STATS),
             "messages": dict(self.counters),
             "source_underruns": self._outgoing.underruns,
             "clock": {"frames_skipped": clock.frames_skipped, "worst_lateness": round(clock.worst_lateness, 4)},
@@ -328,10 +321,6 @@ class Session:
         self.counters["messages_refused"] += 1
         self.report(ErrorReported(reason, code="refused"))
 
-    def on_packet(self, packet: MediaPacket) -> None:
-        if self._playout is not None:
-            self._playout.put(packet, self._loop.time())
-
     def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None:
         self._end(reason, detail)
 
@@ -348,8 +337,6 @@ class Session:
 
     def start_audio(self) -> None:
         """Begin to speak and to hear: the transport is up. Called once, by whoever opens the session."""
-        assert self.link is not None
-        self._playout = Playout(dict.fromkeys(self.link.audio_payload_types, OpusDecoder))
         media_clock().add(self._tick)
 
     def _tick(self, number: int, now: float) -> None:
@@ -366,7 +353,6 @@ class Session:
             self._first_frame = number
             self.audio_started = t
         frame = number - self._first_frame
-        assert self._playout is not None
         assert self.link is not None
 
         said = self._outgoing.read()
@@ -375,7 +361,7 @@ class Session:
         if self._mouth.voiced:
             self._meter.spoke(t + FRAME_DURATION)
 
-        heard = self._playout.get(now).samples
+        heard = self.link.hear(now).samples
         if self._muted_since_quiet is not None:
             heard = self._mute(heard, t)
         if self._log_speech(self.remote, self._ear, heard, t) == "started":
@@ -436,7 +422,7 @@ class Session:
         last = self.events.entries()[-1:]
         return last[0].said.detail or last[0].said.reason if last and isinstance(last[0].said, Closed) else "closed"
 
-    def _live_link(self) -> RtcLink:
+    def _live_link(self) -> Link:
         if self._closing is not None or self.link is None:
             raise ConnectionLost(f"the session is over: {self._ending()}")
         return self.link

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from aiortc import (
@@ -27,17 +27,17 @@ from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 from aiortc.rtcicetransport import parse_stun_turn_uri
 from numpy.typing import NDArray
 
-from ..audio.jitter import MediaPacket
-from ..audio.opus import OpusEncoder
+from ..audio.jitter import MediaPacket, Playout, PlayoutFrame
+from ..audio.opus import OpusDecoder, OpusEncoder
 from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError
 from ..formats import VOICE
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
 from ..protocols.http import IceServer
-from ..said import Said
 from ..stats import OutboundAudioStats
 from . import aiortc_compat
 from .impairment import Impairment
+from .link import Link, LinkListener
 from .sdp import media_kinds, with_opus_parameters
 from .video import VideoSource, VideoTrack
 
@@ -53,16 +53,7 @@ BUFFERED_LIMIT = 4 * 1024 * 1024
 """Bytes waiting to be sent on the channel before we call the far end stuck."""
 
 
-class LinkListener(Protocol):
-    """What a link reports, from the event loop, synchronously."""
-
-    def on_said(self, said: Said) -> None: ...
-    def on_refused(self, reason: str) -> None: ...
-    def on_packet(self, packet: MediaPacket) -> None: ...
-    def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None: ...
-
-
-class RtcLink:
+class RtcLink(Link):
     """One peer connection. Make it, then ``offer`` and ``accept``, or ``answer``; then ``opened``; then ``close``."""
 
     def __init__(
@@ -98,11 +89,14 @@ class RtcLink:
         self._video_in: aiortc_compat.VideoReceiver | None = None
         self._video_line: RTCRtpTransceiver | None = None
         self._encoder = OpusEncoder(VOICE.sample_rate, bitrate=32_000)
+        # No payload type is playable before they are negotiated, and nothing comes before either.
+        self._playout = Playout({})
         self._loss = 0.0
         self._oversize = 0
         self._goodbye = False
         self._ended = False
         loop = asyncio.get_running_loop()
+        self._time = loop.time
         self._connected: asyncio.Future[None] = loop.create_future()
         self._open: asyncio.Future[None] = loop.create_future()
         for future in (self._connected, self._open):
@@ -152,7 +146,7 @@ class RtcLink:
             RemoteProtocolError: it is no answer to our offer.
         """
         await self._set_remote(RTCSessionDescription(sdp, "answer"))
-        self._watch_transport()
+        self._on_negotiated()
 
     async def answer(self, sdp: str) -> str:
         """Take an offer and return our answer; connecting starts.
@@ -175,7 +169,7 @@ class RtcLink:
         self._pc.on("datachannel", self._on_channel)
         await self._set_remote(RTCSessionDescription(sdp, "offer"))
         answer = await self._describe()
-        self._watch_transport()
+        self._on_negotiated()
         return answer
 
     async def connected(self) -> None:
@@ -186,16 +180,10 @@ class RtcLink:
         """Wait for the channel. Raises IceError, ConnectionLost."""
         await asyncio.shield(self._open)
 
-    @property
-    def audio_payload_types(self) -> list[int]:
-        """The Opus payload types of this call, once negotiated."""
-        line = next(line for line in self._pc.getTransceivers() if line.kind == "audio")
-        return [codec.payloadType for codec in line._codecs if codec.payloadType is not None]
-
     def _set_up_audio(self, line: RTCRtpTransceiver) -> None:
         _prefer(line, "opus")
         self._audio = aiortc_compat.AudioSender(line.sender)
-        aiortc_compat.AudioReceiver(line.receiver, self._listener.on_packet, self._on_bye)
+        aiortc_compat.AudioReceiver(line.receiver, self._on_packet, self._on_bye)
 
     async def _describe(self) -> str:
         aiortc_compat.limit_gathering(self._pc, self._gather_timeout)
@@ -214,24 +202,15 @@ class RtcLink:
         except Exception as exc:  # aiortc's SDP parser raises whatever the text happens to break
             raise RemoteProtocolError(f"the far end's SDP {description.type} can't be used: {exc}") from exc
 
-    def _watch_transport(self) -> None:
-        for line in self._pc.getTransceivers():
-            line.receiver.transport.on("statechange", self._on_transport_state)
-            break  # they are bundled: one transport
+    def _on_negotiated(self) -> None:
+        audio = next(line for line in self._pc.getTransceivers() if line.kind == "audio")
+        self._playout = Playout(dict.fromkeys(aiortc_compat.payload_types(audio), OpusDecoder))
+        # They are bundled: one transport for all lines.
+        audio.receiver.transport.on("statechange", self._on_transport_state)
 
     # While it runs
 
-    def send(self, said: Said) -> None:
-        """Say it on the channel.
-
-        Raises:
-            Unsupported, LocalProtocolError: the protocol has no such message for this side.
-            ConnectionLost: the channel is not open, or does not drain.
-        """
-        self.send_messages(self.protocol.send(said))
-
     def send_messages(self, messages: Sequence[Message]) -> None:
-        """Send messages as they are. Raises as ``send``."""
         for message in messages:
             if self._channel is None or self._channel.readyState != "open":
                 raise ConnectionLost("the data channel is not open")
@@ -243,22 +222,17 @@ class RtcLink:
                 raise LocalProtocolError(str(exc)) from exc
 
     def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
-        """Encode and send one 20 ms frame, ``(960, 1)``; nothing happens before the transport is up.
-
-        Args:
-            frame: Number of the frame on this call's clock: the RTP timestamp follows it.
-        """
         if self._audio is None or not self._audio.ready:
             return
         payload = self._encoder.encode(pcm)
         self._audio.send(payload, frame * VOICE.frame_samples, level=_level(pcm), voiced=voiced)
 
-    def adapt(self) -> None:
-        """Follow the far end's receiver reports; to be called about once a second.
+    def hear(self, now: float) -> PlayoutFrame:
+        return self._playout.get(now)
 
-        A fixed expected loss costs a clean call 0.7 PESQ, none at all costs a lossy one its FEC.
-        """
+    def adapt(self) -> None:
         if self._audio is not None and self._audio.fraction_lost is not None:
+            # A fixed expected loss costs a clean call 0.7 PESQ, none at all costs a lossy one its FEC.
             # Rise at once, fall slowly: the next burst is likelier than not.
             self._loss = max(self._audio.fraction_lost, 0.8 * self._loss)
             self._encoder.packet_loss = min(30, round(100 * self._loss))
@@ -271,45 +245,30 @@ class RtcLink:
         self._video_attached.set()
 
     def receive_video(self) -> MediaStreamTrack | None:
-        """Start decoding what comes on the video line; ``None``: there is no such line."""
         if self._video_in is None or self._video_line is None:
             return None
         self._video_in.decode()
         return self._video_line.receiver.track
 
-    @property
-    def video_frames_received(self) -> int:
-        """Encoded frames that came in, decoded or not."""
-        return self._video_in.frames_received if self._video_in else 0
-
     def close_channel(self) -> None:
-        """Close the DataChannel alone."""
         if self._channel is not None:
             self._channel.close()
 
-    def stats(self) -> OutboundAudioStats:
-        audio = self._audio
-        if audio is None:
-            return OutboundAudioStats()
-        return OutboundAudioStats(
-            packets_sent=audio.packets_sent,
-            bytes_sent=audio.bytes_sent,
-            target_bitrate=self._encoder.bitrate,
-            round_trip_time=audio.round_trip_time,
-            fraction_lost=audio.fraction_lost or 0.0,
-        )
+    def stats(self) -> dict[str, Any]:
+        said = OutboundAudioStats(target_bitrate=self._encoder.bitrate)
+        if self._audio is not None:
+            said.packets_sent, said.bytes_sent = self._audio.packets_sent, self._audio.bytes_sent
+            said.round_trip_time, said.fraction_lost = self._audio.round_trip_time, self._audio.fraction_lost
+        return {
+            "inbound_audio": self._playout.stats.to_dict(),
+            "outbound_audio": said.to_dict(),
+            "inbound_video": {"frames_received": self._video_in.frames_received if self._video_in else 0},
+            "candidate_pair": aiortc_compat.selected_pair(self._pc),
+            "netem": self._impairment.stats(),
+        }
 
     def impair(self, conditions: NetworkConditions) -> None:
-        """Do this to our datagrams from now on, to those we send and those we receive."""
         self._impairment.conditions = conditions
-
-    def netem_stats(self) -> dict[str, Any] | None:
-        """Return what the emulator did; ``None`` when it was never asked to do anything."""
-        return self._impairment.stats()
-
-    @property
-    def selected_pair(self) -> dict[str, str] | None:
-        return aiortc_compat.selected_pair(self._pc)
 
     # Ending
 
@@ -364,6 +323,9 @@ class RtcLink:
                 self._end("remote", "the far end closed the connection")
             else:
                 self._end("lost", "the far end stopped answering")
+
+    def _on_packet(self, packet: MediaPacket) -> None:
+        self._playout.put(packet, self._time())
 
     def _on_bye(self) -> None:
         # A goodbye of one stream, not of the call: libwebrtc says it of a track that is taken away (RFC 3550, 6.6).

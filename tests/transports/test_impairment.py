@@ -55,12 +55,19 @@ class Listener:
                 await self.changed.wait()
 
 
+class OpenLink(RtcLink):
+    """Hands packets to its listener rather than to the playout."""
+
+    def _on_packet(self, packet: MediaPacket) -> None:
+        self._listener.on_packet(packet)
+
+
 class End:
     """One of the two: a link and what it reported."""
 
     def __init__(self, side: Side, netem: str = "", seed: int = 0) -> None:
         self.heard = Listener()
-        self.link = RtcLink(
+        self.link = OpenLink(
             Orga(side, Orga.configure({})), self.heard, netem=NetworkConditions.parse(netem), netem_seed=seed
         )
         self.sent = 0
@@ -101,7 +108,7 @@ async def exchange(peer: End, far: End, frames: int = FRAMES) -> None:
 async def test_each_direction_loses_once_and_for_itself():
     async with call("loss=10%", seed=3) as (peer, far):
         await exchange(peer, far)
-        stats = peer.link.netem_stats()
+        stats = peer.link.stats()["netem"]
 
     for heard, direction in ((peer.heard, "incoming"), (far.heard, "outgoing")):
         assert 1 - len(heard.packets) / FRAMES == pytest.approx(0.10, abs=0.03)
@@ -119,7 +126,7 @@ async def test_each_direction_loses_once_and_for_itself():
 async def test_ice_dtls_and_the_channel_do_not_notice_unless_asked():
     async with call("loss=100%") as (peer, far):
         await exchange(peer, far, 50)
-        stats = peer.link.netem_stats()
+        stats = peer.link.stats()["netem"]
 
     assert ([], []) == (peer.heard.packets, far.heard.packets)
     assert ["done"] == [said.instructions for said in far.heard.said]
@@ -128,7 +135,7 @@ async def test_ice_dtls_and_the_channel_do_not_notice_unless_asked():
 
 async def test_all_includes_ice_and_dtls():
     async with call("delay=10ms,all=1") as (peer, _):
-        stats = peer.link.netem_stats()
+        stats = peer.link.stats()["netem"]
 
     # No audio was sent: this was ICE, DTLS and SCTP.
     assert min(stats[way]["packets_sent"] for way in ("outgoing", "incoming")) >= 8
@@ -157,13 +164,13 @@ async def test_conditions_change_while_a_clean_call_runs():
     async with call("") as (peer, far):
         await peer.send(20)
         await far.heard.has_packets(20)
-        assert peer.link.netem_stats() is None
+        assert peer.link.stats()["netem"] is None
         peer.link.impair(NetworkConditions.parse("loss=100%"))
         await peer.send(20)
         peer.link.impair(NetworkConditions())
         await peer.send(20)
         await far.heard.has_packets(40)
-        stats = peer.link.netem_stats()
+        stats = peer.link.stats()["netem"]
 
     assert stats["outgoing"]["packets_lost"] >= 20
     assert stats["conditions"] == ""

@@ -1,0 +1,90 @@
+"""What a link is: it moves one codec's messages and one call's audio over one transport."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from aiortc import MediaStreamTrack
+from numpy.typing import NDArray
+
+from ..audio.jitter import PlayoutFrame
+from ..netem import NetworkConditions
+from ..protocols.base import Message, VoiceProtocol
+from ..said import Said
+
+NO_STATS: dict[str, Any] = {
+    "inbound_audio": {},
+    "outbound_audio": {},
+    "inbound_video": {"frames_received": 0},
+    "candidate_pair": None,
+    "netem": None,
+}
+"""The figures of a call that has no link yet; a link gives the same names."""
+
+
+class LinkListener(Protocol):
+    """What a link reports, from the event loop, synchronously; a session is one."""
+
+    def on_said(self, said: Said) -> None: ...
+    def on_refused(self, reason: str) -> None: ...
+    def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None: ...
+
+
+class Link(ABC):
+    """An open way to the far end, as a session uses it. Opening it is each transport's own business."""
+
+    protocol: VoiceProtocol
+
+    def send(self, said: Said) -> None:
+        """Say it in the protocol's words.
+
+        Raises:
+            Unsupported, LocalProtocolError: the protocol has no such message for this side.
+            ConnectionLost: the far end cannot be told, or does not listen.
+        """
+        self.send_messages(self.protocol.send(said))
+
+    @abstractmethod
+    def send_messages(self, messages: Sequence[Message]) -> None:
+        """Send messages as they are. Raises as ``send``."""
+
+    @abstractmethod
+    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
+        """Send one 20 ms frame, ``(960, 1)`` at 48 kHz; nothing happens before the transport is up.
+
+        Args:
+            frame: Number of the frame on this call's clock.
+        """
+
+    @abstractmethod
+    def hear(self, now: float) -> PlayoutFrame:
+        """Return the 20 ms to be heard now: exactly one frame a tick, always."""
+
+    def adapt(self) -> None:  # noqa: B027 — most transports have nothing to adapt
+        """Follow what the far end reports of the network; called once a second."""
+
+    @abstractmethod
+    def stats(self) -> dict[str, Any]:
+        """Return at least what ``NO_STATS`` names, JSON types only."""
+
+    def receive_video(self) -> MediaStreamTrack | None:
+        """Start decoding what comes as video; ``None``: there is none."""
+        return None
+
+    @abstractmethod
+    def impair(self, conditions: NetworkConditions) -> None:
+        """Do this to our traffic from now on, to what we send and what we receive."""
+
+    def close_channel(self) -> None:  # noqa: B027 — most transports have one channel for all
+        """Close the way for messages alone."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Say goodbye and release everything."""
+
+    @abstractmethod
+    async def abandon(self) -> None:
+        """Vanish without a goodbye, as a killed process does."""
