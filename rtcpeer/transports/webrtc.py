@@ -325,6 +325,7 @@ class RtcLink(Link):
                 self._end("lost", "the far end stopped answering")
 
     def _on_packet(self, packet: MediaPacket) -> None:
+        self._goodbye = False  # it goes on: what ended was a stream, or a mute
         self._playout.put(packet, self._time())
 
     def _on_bye(self) -> None:
