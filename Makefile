@@ -5,6 +5,7 @@ PYTHON      ?= python3
 VENV        ?= .venv
 PYTEST_ARGS ?=
 DEMO_ARGS   ?=
+BENCH_ARGS  ?=
 IMAGE       ?= rtcpeer
 IMAGE_ARGS  ?=
 
@@ -15,10 +16,10 @@ pinned  := pyproject.toml requirements.lock
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench interop interop-parts image lock clean
+.PHONY: help demo test check bench bench-audio interop interop-parts image lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  Variables: PYTHON=python3.12 (when .venv is made)  VENV=.venv  PYTEST_ARGS='-k opus -x'  DEMO_ARGS='--out DIR'  IMAGE=rtcpeer  IMAGE_ARGS='--build-arg …'"
 
@@ -35,6 +36,9 @@ check: $(VENV)/.dev  ## ruff and mypy --strict only
 
 bench: $(VENV)/.dev  ## what a frame of audio costs here and in stock aiortc, side by side
 	@$(python) tests/bench/audio_path.py
+
+bench-audio: $(VENV)/.bench tests/interop/node_modules/.installed  ## what calls sound like beside aiortc's and libwebrtc's: 12 minutes, docs/audio-quality.md (BENCH_ARGS=--quick: two)
+	@$(python) tests/bench/audio_quality.py $(or $(BENCH_ARGS),--docs docs)
 
 interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node (see tests/interop/apt-packages.txt)
 	@$(python) -m pytest tests/interop $(PYTEST_ARGS)
@@ -86,6 +90,11 @@ $(VENV)/.interop: $(VENV)/.made $(pinned)
 	@echo "installing rtcpeer, its development tools and Playwright into $(VENV) (once; about half a minute)" >&2
 	@$(install) --editable '.[dev,interop]'
 	@touch $@ $(VENV)/.dev $(VENV)/.runtime
+
+$(VENV)/.bench: $(VENV)/.made $(pinned)
+	@echo "installing rtcpeer and what measures sound into $(VENV) (once; about a minute)" >&2
+	@$(install) --editable '.[bench]'
+	@touch $@ $(VENV)/.runtime
 
 tests/interop/node_modules/.installed: tests/interop/package.json tests/interop/package-lock.json
 	@command -v npm >/dev/null || { echo "make interop needs Node and npm. Debian, Ubuntu: apt-get install nodejs npm" >&2; exit 1; }

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import time
 import wave
 from collections.abc import Sequence
@@ -23,7 +22,8 @@ from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
-from quality.conditions import CONDITIONS, OUTAGE_BEGINS, OUTAGE_ENDS, Condition
+from quality.conditions import CONDITIONS, Condition
+from quality.figures import delay_95th, delay_growth, middle
 from quality.measure import Measured, at_16k, measure
 from quality.sending import FRAME_SECONDS, encode, packet_fates
 from quality.speech import FRAME, LENGTH, RATE, WARM_UP, material
@@ -115,10 +115,6 @@ def _write(path: Path, pcm: NDArray[np.int16]) -> None:
 def summary(condition: Condition, runs: Sequence[Run]) -> dict[str, object]:
     """Return the medians of one condition."""
 
-    def middle(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return round(statistics.median(known), 4) if known else None
-
     scores = [each.measured.pesq_whole if condition.whole else each.measured.pesq for each in runs]
     return {
         "condition": condition.name,
@@ -130,8 +126,8 @@ def summary(condition: Condition, runs: Sequence[Run]) -> dict[str, object]:
         "plcmos": middle([each.measured.plcmos for each in runs]),
         "silence": middle([each.measured.silence for each in runs]),
         "delay": middle([each.measured.delay for each in runs]),
-        "delay_95th": middle([_delay_95th(each.measured) for each in runs]),
-        "delay_growth": middle([_delay_growth(each.measured) for each in runs]),
+        "delay_95th": middle([delay_95th(each.measured) for each in runs]),
+        "delay_growth": middle([delay_growth(each.measured) for each in runs]),
         "concealed": middle([each.stats.concealed_samples / LENGTH for each in runs]),
         "fec": middle([each.stats.fec_recovered_samples / LENGTH for each in runs]),
         "inserted": middle([each.stats.inserted_samples_for_deceleration / LENGTH for each in runs]),
@@ -140,17 +136,6 @@ def summary(condition: Condition, runs: Sequence[Run]) -> dict[str, object]:
         "bitrate": middle([each.bitrate for each in runs]),
         "cpu_us_a_frame": middle([each.seconds * 20_000 for each in runs]),
     }
-
-
-def _delay_95th(measured: Measured) -> float | None:
-    return float(np.quantile([delay for _, delay in measured.delays], 0.95)) if measured.delays else None
-
-
-def _delay_growth(measured: Measured) -> float | None:
-    """Delay 5 s after the moment at which the outage ends, less the one before it began."""
-    before = measured.delay_between(OUTAGE_BEGINS - 3, OUTAGE_BEGINS)
-    after = measured.delay_between(OUTAGE_ENDS + 4, OUTAGE_ENDS + 6)
-    return after - before if before is not None and after is not None else None
 
 
 def table(rows: Sequence[dict[str, object]], seeds: int) -> Table:

@@ -32,7 +32,7 @@ class Condition:
         return NetworkConditions.parse(self.netem)
 
 
-_OUTAGE = f"outage={WARM_UP // RATE + round(OUTAGE_BEGINS)}s+{round(OUTAGE_ENDS - OUTAGE_BEGINS)}s"
+_BEGINS = f"{WARM_UP // RATE + round(OUTAGE_BEGINS)}s"
 
 CONDITIONS = (
     Condition("clean", "", 4.4, 4.42),
@@ -43,5 +43,7 @@ CONDITIONS = (
     Condition("5 % in bursts of 3", "loss=5%,burst=3", 3.3, 3.08),
     Condition("30±20 ms, reordering", "delay=30ms,jitter=20ms", 4.4, 4.12),
     Condition("5 % loss, 60±20 ms", "loss=5%,delay=60ms,jitter=20ms", 4.0, 3.61),
-    Condition("2 s outage", _OUTAGE, 3.3, 3.13, whole=True),
+    Condition("2 s outage", f"outage={_BEGINS}+{round(OUTAGE_ENDS - OUTAGE_BEGINS)}s", 3.3, 3.13, whole=True),
+    # All packets of 300 ms come at once at its end: the shortest burst of jitter there is.
+    Condition("300 ms stall", f"stall={_BEGINS}+300ms", None, None, whole=True),
 )
