@@ -12,7 +12,7 @@ import av
 import numpy as np
 from aiortc import VideoStreamTrack
 
-from ..errors import MediaError
+from ..errors import ConfigurationError, MediaError
 
 TIME_BASE = fractions.Fraction(1, 90_000)
 
@@ -67,18 +67,22 @@ class VideoFile(VideoSource):
     """A file's video, from the beginning again when it ends.
 
     Raises:
-        MediaError: the file cannot be opened or has no video.
+        ConfigurationError: the file cannot be opened or has no video. Damage further in is a ``MediaError``.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = Path(path).name
         try:
-            self._container = av.open(os.fspath(path))
+            if not Path(path).is_file():
+                raise ConfigurationError(f"{os.fspath(path)} is no file: give a video file")
+            # Neither a name nor a playlist inside must become a URL.
+            self._container = av.open(f"file:{os.fspath(path)}", options={"protocol_whitelist": "file"})
         except (av.FFmpegError, OSError) as exc:
-            raise MediaError(f"can't open {os.fspath(path)}: {exc}") from exc
+            why = getattr(exc, "strerror", None) or exc
+            raise ConfigurationError(f"can't read {os.fspath(path)} as video: {why}") from exc
         if not self._container.streams.video:
             self._container.close()
-            raise MediaError(f"no video in {os.fspath(path)}")
+            raise ConfigurationError(f"no video in {os.fspath(path)}: give a file that has some")
         self._stream = self._container.streams.video[0]
         # VP8 at more than 30 frames a second is wasted on an agent's eye.
         self.frame_rate = min(30.0, float(self._stream.average_rate or 25))
@@ -100,7 +104,7 @@ class VideoFile(VideoSource):
 
 
 def open_video(spec: str | os.PathLike[str] | VideoSource) -> VideoSource:
-    """Return the source for ``test`` or a file name. Raises MediaError."""
+    """Return the source for ``test`` or a file name. Raises ConfigurationError."""
     if isinstance(spec, VideoSource):
         return spec
     return TestPattern() if spec == "test" else VideoFile(spec)
