@@ -7,6 +7,9 @@ same lines, nothing that moves.
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 from types import TracebackType
 from typing import Self
 
@@ -61,11 +64,27 @@ class CallConsole:
 
     def say(self, line: str) -> None:
         """Print a line of our own."""
-        self._console.print(Text(line), soft_wrap=True)
+        try:
+            self._console.print(Text(line), soft_wrap=True)
+        except (OSError, SystemExit):  # the latter is what rich makes of a broken pipe
+            self._console.quiet = True
+
+    def _print(self, entry: Entry) -> None:
+        line = json.dumps({"t": entry.t} | entry.said.to_dict(), ensure_ascii=False) + "\n"
+        try:
+            # JSON is UTF-8 whatever the locale is (RFC 8259, 8.1); half a surrogate pair stays the escape it came as.
+            sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
+            sys.stdout.buffer.flush()
+        except OSError:
+            # Nobody reads the events any more, as after `| head`: end the call as if told to.
+            self._json = False
+            with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a name, not a path
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or Python complains at exit
+            signal.raise_signal(signal.SIGTERM)
 
     def _on_event(self, entry: Entry) -> None:
         if self._json:
-            print(json.dumps({"t": entry.t} | entry.said.to_dict(), ensure_ascii=False), flush=True)
+            self._print(entry)
         match entry.said:
             case PhaseCompleted(phase=phase, seconds=seconds):
                 line = f"{phase}: {1000 * seconds:.0f} ms"

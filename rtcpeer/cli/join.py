@@ -24,6 +24,7 @@ ANSWER_TIMEOUT = 30.0
 
 
 def join(
+    context: typer.Context,
     protocol: Annotated[str, typer.Argument(help="One of `rtcpeer protocols`.")],
     url: Annotated[str, typer.Argument(help="The service's base URL.")],
     api_key: Annotated[
@@ -72,23 +73,20 @@ def join(
 ) -> None:
     """Join a session as a headless peer."""
     from ..connecting import connect
+    from ..protocols import find_protocol
     from .console import CallConsole
     from .signals import run_until_signal
 
     params, settings = _pairs(param, "--param"), _pairs(set_, "--set")
-    if session_config_url is not None or token is not None:
-        api_key = None  # the environment's key is only for those who name nothing else
-    if api_key is None and token is None and session_config_url is None:
-        raise ConfigurationError(
-            "no credential: give --api-key (or RTCPEER_API_KEY), --token (or RTCPEER_TOKEN) or --session-config-url"
-        )
+    find_protocol(protocol).update(settings)  # refused now, rather than in mid-call
+    credential = _credential(context, token=token, api_key=api_key, session_config_url=session_config_url)
     console = CallConsole(as_json=json_)
     connecting = connect(
         protocol,
         url,
-        api_key=api_key,
-        token=token,
-        session_config_url=session_config_url,
+        api_key=credential.get("api_key"),
+        token=credential.get("token"),
+        session_config_url=credential.get("session_config_url"),
         params=params,
         transcribe=not no_transcribe,
         video=video,
@@ -119,9 +117,7 @@ async def _join(
     session = await connecting
     turns = 0
     try:
-        if settings:
-            await session.update(**settings)
-        turns = await _talk(session, sources, duration)
+        turns = await _talk(session, sources, settings, duration)
     finally:
         # After a cancel too: the recording is finished and the far end told before we go.
         await session.close()
@@ -130,7 +126,7 @@ async def _join(
     return 0
 
 
-async def _talk(session: Session, sources: list[Source], duration: float | None) -> int:
+async def _talk(session: Session, sources: list[Source], settings: dict[str, str], duration: float | None) -> int:
     """Say everything, hear the answer, stay as long as asked; return the number of agent turns heard."""
     turns = 0
 
@@ -154,6 +150,8 @@ async def _talk(session: Session, sources: list[Source], duration: float | None)
         turns += 1
 
     try:
+        if settings:
+            await session.update(**settings)
         if duration is None:
             await say_and_hear()
         else:
@@ -207,6 +205,23 @@ def _pump_stdin(queue: QueueSource) -> None:
 
     # A daemon: nothing can wake a thread that waits for a keyboard.
     threading.Thread(target=pump, name="stdin", daemon=True).start()
+
+
+def _credential(context: typer.Context, **given: str | None) -> dict[str, str]:
+    """Return the one credential to use: what was typed goes before the environment, a token before a key."""
+    found = {name: value for name, value in given.items() if value is not None}
+    typed = {
+        name: value
+        for name, value in found.items()
+        if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+    }
+    if len(typed) > 1:
+        raise ConfigurationError("give only one of --api-key, --token and --session-config-url")
+    if not found:
+        raise ConfigurationError(
+            "no credential: give --api-key (or RTCPEER_API_KEY), --token (or RTCPEER_TOKEN) or --session-config-url"
+        )
+    return dict(list((typed or found).items())[:1])
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:
