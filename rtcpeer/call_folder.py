@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 RecordFormat = Literal["ogg", "wav", "mka"]
 
+# Half a surrogate pair, from a server that cut a text amid an emoji, stays the JSON escape it came as.
+_UTF8: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
+
 
 class CallFolder:
     """Writes one session's folder. Make it before the call is opened: failing to connect is part of the story.
@@ -52,8 +55,8 @@ class CallFolder:
             raise ConfigurationError(f"{self.path} holds a call already: give another folder, or move that one")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._events = (self.path / "events.jsonl").open("w", encoding="utf-8")
-            self._stats = (self.path / "stats.jsonl").open("w", encoding="utf-8")
+            self._events = (self.path / "events.jsonl").open("w", **_UTF8)
+            self._stats = (self.path / "stats.jsonl").open("w", **_UTF8)
         except OSError as exc:
             raise ConfigurationError(f"can't write to {self.path}: {exc.strerror}; give another folder") from exc
         self._recorder: Recorder | None = None
@@ -115,7 +118,7 @@ class CallFolder:
         }
         unfinished = self.path / "call.json.part"
         try:
-            unfinished.write_text(json.dumps(call, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            unfinished.write_text(json.dumps(call, indent=2, ensure_ascii=False) + "\n", **_UTF8)
             # Renamed into place: whoever reads it never sees half of it.
             unfinished.replace(self.path / "call.json")
         except OSError as exc:
