@@ -397,11 +397,13 @@ async def test_exception_in_the_body_of_async_with_ends_the_call(mock: MockServe
 
 
 async def test_half_an_emoji_from_the_far_end_is_written_down(tmp_path: Path):
-    async with answering() as (url, far_ends):
-        async with rtcpeer.connect("orga", url, token="t", record=tmp_path / "call") as session:
-            await far_ends[0].opened()
-            far_ends[0].link.send_messages(['{"type": "session.created", "session": {"id": "1", "mood": "\\ud83d"}}'])
-            await session.wait_for(SessionStarted, timeout=DEADLINE)
+    async with (
+        answering() as (url, far_ends),
+        rtcpeer.connect("orga", url, token="t", record=tmp_path / "call") as session,
+    ):
+        await far_ends[0].opened()
+        far_ends[0].link.send_messages(['{"type": "session.created", "session": {"id": "1", "mood": "\\ud83d"}}'])
+        await session.wait_for(SessionStarted, timeout=DEADLINE)
 
     lines = [json.loads(line) for line in (tmp_path / "call" / "events.jsonl").read_text("utf-8").splitlines()]
     assert [{"mood": "\ud83d"}] == [line["details"] for line in lines if line["type"] == "SessionStarted"]
