@@ -56,7 +56,8 @@ async def test_the_lines_of_python_run_as_printed(voice_server: VoiceServer, hel
     program = program.replace("http://127.0.0.1:8080", voice_server.url("orga"))
     code, output, errors = await run(sys.executable, "-W", "error", "-c", program, cwd=hello_wav.parent)
 
-    assert (0, "") == (code, errors)
+    assert 0 == code, errors
+    assert "Warning" not in errors  # a busy machine may be told so, in a log line
     assert re.fullmatch(r"they heard '.+', said '.+' after \d+\.\d\d s\n", output)
 
 
