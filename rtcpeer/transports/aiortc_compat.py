@@ -11,6 +11,7 @@ import functools
 import logging
 import struct
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -30,12 +31,18 @@ from aiortc.rtcsctptransport import (
     RTCSctpTransport,
     tsn_plus_one,
 )
-from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpRrPacket, RtcpSrPacket, RtpPacket
-from aiortc.utils import random32, uint16_add, uint32_add, uint32_gte
+from aiortc.rtp import AnyRtcpPacket, HeaderExtensions, RtcpByePacket, RtcpRrPacket, RtcpSrPacket, RtpPacket
+from aiortc.utils import random32, uint16_add, uint32_gte
+from pylibsrtp import Error as SrtpError
 
 from ..audio.jitter import MediaPacket
+from .rtp import PacketWriter, is_rtcp
+from .rtp import parse as parse_rtp
 
 logger = logging.getLogger(__name__)
+
+LONGEST_DATAGRAM = 1484
+"""Bytes: libsrtp's buffer here holds 1500, trailer included; nothing longer crosses an Ethernet."""
 
 _PRIVATE: dict[type, tuple[str, ...]] = {
     RTCPeerConnection: ("_RTCPeerConnection__iceTransports", "_RTCPeerConnection__sctp"),
@@ -70,7 +77,15 @@ _PRIVATE: dict[type, tuple[str, ...]] = {
         "_RTCRtpReceiver__transport",
     ),
     RTCRtpTransceiver: ("_codecs",),
-    RTCDtlsTransport: ("_send_rtp", "_register_rtp_receiver"),
+    RTCDtlsTransport: (
+        "_handle_rtp_data",
+        "_register_rtp_receiver",
+        "_rtp_router",
+        "_rx_srtp",
+        "_send_rtp",
+        "_RTCDtlsTransport__rx_bytes",
+        "_RTCDtlsTransport__rx_packets",
+    ),
     RTCSctpTransport: (
         "_advertised_rwnd",
         "_data_channel_receive",
@@ -132,7 +147,7 @@ class AudioSender:
 
     def __init__(self, sender: RTCRtpSender) -> None:
         self._sender = sender
-        self._codec: RTCRtpCodecParameters | None = None
+        self._writer: PacketWriter | None = None
         self._sequence_number = random_sequence_number()
         self._timestamp_origin = random32()
         self.packets_sent = 0
@@ -146,7 +161,7 @@ class AudioSender:
     @property
     def ready(self) -> bool:
         """Negotiated and connected: packets can go."""
-        return self._codec is not None and self._sender.transport.state == "connected"
+        return self._writer is not None and self._sender.transport.state == "connected"
 
     @property
     def round_trip_time(self) -> float | None:
@@ -162,40 +177,45 @@ class AudioSender:
             level: −dBov, 0 (loudest) to 127 (RFC 6464).
         """
         sender: Any = self._sender
-        assert self._codec is not None
-        assert self._codec.payloadType is not None
-        packet = RtpPacket(
-            payload_type=self._codec.payloadType,
-            sequence_number=self._sequence_number,
-            timestamp=uint32_add(self._timestamp_origin, timestamp & 0xFFFFFFFF),
-            ssrc=sender._ssrc,
-            payload=payload,
-        )
-        packet.extensions.mid = sender._RTCRtpSender__mid
-        packet.extensions.audio_level = (voiced, level)
+        assert self._writer is not None
+        rtp_timestamp = (self._timestamp_origin + timestamp) & 0xFFFF_FFFF
+        packet = self._writer.write(self._sequence_number, rtp_timestamp, payload, level=level, voiced=voiced)
         try:
-            _run_now(sender.transport._send_rtp(packet.serialize(sender._RTCRtpSender__rtp_header_extensions_map)))
+            _run_now(sender.transport._send_rtp(packet))
         except (ConnectionError, OSError):
             return  # the transport is going down and says so itself
-        self._sequence_number = uint16_add(self._sequence_number, 1)
+        self._sequence_number = (self._sequence_number + 1) & 0xFFFF
         self.packets_sent += 1
         self.bytes_sent += len(payload)
-        sender._RTCRtpSender__ntp_timestamp = clock.current_ntp_time()
-        sender._RTCRtpSender__rtp_timestamp = packet.timestamp
+        # The pair that sender reports carry: seconds since 1900 in 32.32 bits (RFC 3550, 4).
+        sender._RTCRtpSender__ntp_timestamp = int((time.time() + 2_208_988_800) * (1 << 32))
+        sender._RTCRtpSender__rtp_timestamp = rtp_timestamp
         sender._RTCRtpSender__packet_count = self.packets_sent
         sender._RTCRtpSender__octet_count = self.bytes_sent
 
     async def _stay_ready(self, codec: RTCRtpCodecParameters) -> None:
         sender: Any = self._sender
-        self._codec = codec
+        assert codec.payloadType is not None
+        self._writer = PacketWriter(codec.payloadType, sender._ssrc, *self._header_extension())
         sender._RTCRtpSender__rtp_started.set()
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             pass
         finally:
-            self._codec = None
+            self._writer = None
             sender._RTCRtpSender__rtp_exited.set()
+
+    def _header_extension(self) -> tuple[bytes, int | None]:
+        """Let aiortc write the extension twice: the byte that differs is the audio level."""
+        sender: Any = self._sender
+        written = []
+        for level in ((False, 0), (True, 127)):
+            values = HeaderExtensions(mid=sender._RTCRtpSender__mid, audio_level=level)
+            profile, content = sender._RTCRtpSender__rtp_header_extensions_map.set(values)
+            written.append(struct.pack("!HH", profile, len(content) // 4) + content if content else b"")
+        differing = [at for at, (one, other) in enumerate(zip(*written, strict=True)) if one != other]
+        return written[0], differing[0] if differing else None
 
     async def _note_report(self, packet: AnyRtcpPacket) -> None:
         if isinstance(packet, (RtcpRrPacket, RtcpSrPacket)):
@@ -216,13 +236,24 @@ class AudioReceiver:
     def __init__(
         self, receiver: RTCRtpReceiver, on_packet: Callable[[MediaPacket], None], on_bye: Callable[[], None]
     ) -> None:
+        self.receiver = receiver
         self._receiver: Any = receiver
         self._on_packet = on_packet
         receiver.receive = functools.partial(_receive_without_decoder, receiver)  # type: ignore[method-assign]
         receiver._handle_rtp_packet = self._handle  # type: ignore[method-assign]
         _watch_for_bye(receiver, on_bye)
 
+    @property
+    def transport(self) -> RTCDtlsTransport:
+        return self.receiver.transport
+
     async def _handle(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        self.take(
+            MediaPacket(packet.sequence_number, packet.timestamp, packet.payload_type, packet.ssrc, packet.payload)
+        )
+
+    def take(self, packet: MediaPacket) -> None:
+        """Count one packet for the receiver reports and hand it on, if its payload type was negotiated."""
         codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
         if codec is None:
             return
@@ -233,9 +264,54 @@ class AudioReceiver:
                 return
             streams[packet.ssrc] = StreamStatistics(codec.clockRate)
         streams[packet.ssrc].add(packet)
-        self._on_packet(
-            MediaPacket(packet.sequence_number, packet.timestamp, packet.payload_type, packet.ssrc, packet.payload)
-        )
+        self._on_packet(packet)
+
+
+def receive_directly(pc: RTCPeerConnection, audio: AudioReceiver) -> None:
+    """Take audio from the socket to its receiver in one step; candidates must have been gathered.
+
+    Works around aioice trying to parse every datagram as STUN and queueing it for a task of the DTLS transport: a
+    wake-up a packet. And around that task dying of an empty datagram, or of one longer than libsrtp's buffer, which
+    anybody may send: the call went down with it.
+    """
+    for transport in _ice_transports(pc):
+        for protocol in transport._connection._protocols:
+            protocol.datagram_received = _direct(transport._connection, protocol, audio)
+
+
+def _direct(connection: Any, protocol: Any, audio: AudioReceiver) -> Callable[[bytes, tuple[Any, ...]], None]:
+    receive = protocol.datagram_received
+    component = protocol.local_candidate.component
+
+    def datagram_received(data: bytes, addr: tuple[Any, ...]) -> None:
+        if not data or len(data) > LONGEST_DATAGRAM:
+            return
+        # RFC 7983, 7: RTP and RTCP begin with 128 to 191, STUN with 0 to 3, DTLS with 20 to 63.
+        if not 128 <= data[0] <= 191:
+            receive(data, addr)
+            return
+        dtls: Any = audio.transport
+        if is_rtcp(data) or dtls.state != "connected":
+            connection.data_received(data, component)
+            return
+        dtls._RTCDtlsTransport__rx_bytes += len(data)
+        dtls._RTCDtlsTransport__rx_packets += 1
+        try:
+            plain = dtls._rx_srtp.unprotect(data)
+        except SrtpError:
+            return
+        packet = parse_rtp(plain)
+        if packet is None:
+            return
+        if dtls._rtp_router.route_rtp(packet) is audio.receiver:
+            audio.take(packet)
+            return
+        try:
+            _run_now(dtls._handle_rtp_data(plain, arrival_time_ms=clock.current_ms()))
+        except struct.error as exc:
+            logger.debug("a malformed header extension: %s", exc)
+
+    return datagram_received
 
 
 class VideoReceiver:
@@ -424,8 +500,8 @@ def _intercept(
         setattr(protocol, name, method)
 
     def undo() -> None:
-        for name in names:
-            vars(protocol).pop(name, None)
+        for name, method in zip(names, (send_data, send_stun, receive), strict=True):
+            setattr(protocol, name, method)
 
     return undo
 

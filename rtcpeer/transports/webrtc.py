@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -84,6 +85,8 @@ class RtcLink(Link):
         self._impairment = Impairment(netem, netem_seed)
         self._channel: RTCDataChannel | None = None
         self._audio: aiortc_compat.AudioSender | None = None
+        self._audio_in: aiortc_compat.AudioReceiver | None = None
+        self._pair: dict[str, str] | None = None
         self._video_sender: RTCRtpSender | None = None
         self._video_attached: asyncio.Event | None = None
         self._video_in: aiortc_compat.VideoReceiver | None = None
@@ -183,13 +186,15 @@ class RtcLink(Link):
     def _set_up_audio(self, line: RTCRtpTransceiver) -> None:
         _prefer(line, "opus")
         self._audio = aiortc_compat.AudioSender(line.sender)
-        aiortc_compat.AudioReceiver(line.receiver, self._on_packet, self._on_bye)
+        self._audio_in = aiortc_compat.AudioReceiver(line.receiver, self._on_packet, self._on_bye)
 
     async def _describe(self) -> str:
         aiortc_compat.limit_gathering(self._pc, self._gather_timeout)
         aiortc_compat.end_consent_checks_on_close(self._pc)
         aiortc_compat.guard_channel(self._pc, MESSAGE_LIMIT, self._on_oversize, self._listener.on_refused)
         await self._pc.setLocalDescription()
+        assert self._audio_in is not None
+        aiortc_compat.receive_directly(self._pc, self._audio_in)
         self._impairment.attach(self._pc)
         sdp = with_opus_parameters(self._pc.localDescription.sdp)
         logger.debug("local description:\n%s", sdp)
@@ -263,7 +268,7 @@ class RtcLink(Link):
             "inbound_audio": self._playout.stats.to_dict(),
             "outbound_audio": said.to_dict(),
             "inbound_video": {"frames_received": self._video_in.frames_received if self._video_in else 0},
-            "candidate_pair": aiortc_compat.selected_pair(self._pc),
+            "candidate_pair": self._pair or aiortc_compat.selected_pair(self._pc),
             "netem": self._impairment.stats(),
         }
 
@@ -306,6 +311,7 @@ class RtcLink(Link):
     def _on_connection_state(self) -> None:
         state = self._pc.connectionState
         if state == "connected" and not self._connected.done():
+            self._pair = aiortc_compat.selected_pair(self._pc)
             self._connected.set_result(None)
         elif state == "failed" and not self._connected.done():
             failure = IceError(
@@ -382,4 +388,4 @@ def _level(pcm: NDArray[np.int16]) -> int:
     power = float(samples @ samples) / len(samples)
     if power < 1:
         return 127
-    return min(127, max(0, round(-10 * float(np.log10(power / 32768**2)))))
+    return min(127, max(0, round(-10 * math.log10(power / 32768**2))))
