@@ -60,7 +60,7 @@ _FADE_OUT = np.linspace(1.0, 0.0, _FRAME, dtype=np.float32)[:, None]
 
 @dataclass(frozen=True, slots=True)
 class MediaPacket:
-    """What of an RTP packet matters for playing it out (RFC 3550, 5.1); the timestamp counts at 48 kHz."""
+    """What of an RTP packet matters for playing it out (RFC 3550, 5.1); the timestamp is as it came."""
 
     sequence_number: int
     timestamp: int
@@ -82,6 +82,10 @@ class PlayoutFrame:
 class Decoder(Protocol):
     """One stream's decoder, to ``(samples, 1)`` int16 at 48 kHz; refuses with ``MediaError``."""
 
+    @property
+    def clock_rate(self) -> int:
+        """Ticks of the RTP timestamp a second; a divisor of 48 000."""
+
     def decode(self, payload: bytes) -> NDArray[np.int16]: ...
     def has_fec(self, payload: bytes) -> bool: ...
     def recover(self, next_payload: bytes, samples: int) -> NDArray[np.int16]: ...
@@ -91,7 +95,7 @@ class Decoder(Protocol):
 
 @dataclass(slots=True)
 class _Held:
-    """A packet that waits; sequence number and timestamp are extended beyond their wrap."""
+    """A packet that waits; both numbers are extended beyond their wrap, and the timestamp counts samples at 48 kHz."""
 
     sequence: int
     timestamp: int
@@ -120,7 +124,10 @@ class Playout:
         self._first = self._highest = 0
         self._seen = 0  # bit n: highest - n has come
         self._jump: int | None = None  # the sequence number that would confirm a jump
-        self._last_timestamp = 0
+        self._last_timestamp = 0  # extended, in samples
+        self._last_ticks = 0  # the same as it came
+        self._last_sequence = 0  # of the packet that had it
+        self._clock_rate = _RATE
         self._last_arrival = 0.0
         self._received = 0
         self._lost_before = 0
@@ -220,8 +227,13 @@ class Playout:
 
     def _extend_timestamp(self, packet: MediaPacket, sequence: int, now: float) -> int | None:
         """Extend the timestamp; ``None`` if it contradicts the order of the sequence numbers."""
-        ahead = ((packet.timestamp - self._last_timestamp + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
-        if sequence < self._highest:
+        ticks = ((packet.timestamp - self._last_ticks + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+        late = sequence < self._last_sequence
+        if not late:
+            # RFC 7160, 4.1: what passed since the packet before counts in ticks of the later one's codec.
+            self._clock_rate = self._decoder(packet.payload_type).clock_rate
+        ahead = ticks * (_RATE // self._clock_rate)
+        if late:
             return self._last_timestamp + ahead if ahead < 0 else None
         passed = (now - self._last_arrival) * _RATE
         if ahead < 0 or ahead - passed > _MAX_LEAP:
@@ -231,6 +243,8 @@ class Playout:
         elif ahead == 0 and self._next_sequence is not None and sequence > self._next_sequence:
             return None
         self._last_timestamp += ahead
+        self._last_ticks = packet.timestamp
+        self._last_sequence = sequence
         self._last_arrival = now
         return self._last_timestamp
 
@@ -240,7 +254,7 @@ class Playout:
         self._received = 0
         if packet.ssrc != self._ssrc:
             self._previous_ssrc, self._ssrc = self._ssrc, packet.ssrc
-        self._first = self._highest = packet.sequence_number
+        self._first = self._highest = self._last_sequence = packet.sequence_number
         self._seen = 1
         self._restart_media(packet, now)
 
@@ -253,7 +267,7 @@ class Playout:
             self._pcm = np.concatenate((self._pcm, tail))[-2 * _FRAME :]
         self.stats.packets_discarded += len(self._queue)
         self._queue.clear()
-        self._last_timestamp = packet.timestamp
+        self._last_timestamp = self._last_ticks = packet.timestamp
         self._last_arrival = now
         self._next_sequence = None
         self._waiting = self._pausing = True

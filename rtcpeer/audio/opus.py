@@ -25,6 +25,9 @@ _MAX_FRAMES = 48
 # RFC 6716, 3.4: one frame is at most 1275 bytes, and we encode one a packet.
 _MAX_PAYLOAD = 1275
 
+# RFC 7587, 4.1: whatever the sample rate.
+_CLOCK_RATE = 48_000
+
 _OK = 0
 _APPLICATION_VOIP = 2048
 _SET_BITRATE = 4002
@@ -261,6 +264,8 @@ class OpusDecoder:
     Raises:
         MediaError: a rate or number of channels that Opus does not have, or no libopus.
     """
+
+    clock_rate = _CLOCK_RATE
 
     def __init__(self, sample_rate: int = 48_000, *, channels: int = 1) -> None:
         _check_format(sample_rate, channels)

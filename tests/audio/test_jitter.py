@@ -20,11 +20,13 @@ from rtcpeer.errors import MediaError
 from signaling.scenario import speech_file
 
 FRAME = 960
-VOICE, OTHER, UNKNOWN = 96, 97, 101
+VOICE, OTHER, UNKNOWN, NARROW = 96, 97, 101, 0
 
 
 class Numbered:
     """Decodes a payload ``number,samples[,fec]`` to that many samples of 1000 + 10 × number; made-up ones are 1."""
+
+    clock_rate = 48_000
 
     def __init__(self) -> None:
         self.resets = 0
@@ -76,11 +78,17 @@ def packet(
     )
 
 
+class Narrow(Numbered):
+    """The same with an RTP clock of 8 kHz, as G.711 has it."""
+
+    clock_rate = 8_000
+
+
 class Call:
     """A playout on a clock of ticks: packets are given with the tick after which they come, 5 ms later."""
 
     def __init__(self) -> None:
-        self.playout = Playout({VOICE: Numbered, OTHER: Numbered})
+        self.playout = Playout({VOICE: Numbered, OTHER: Numbered, NARROW: Narrow})
         self.tick = 0
         self.operations: list[str] = []
         self.heard: list[int] = []
@@ -345,6 +353,49 @@ def test_an_unknown_payload_type_is_counted_and_is_no_hole():
 
     assert 8 == call.stats.packets_unplayable
     assert 0 == call.stats.packets_lost
+
+
+def test_a_packet_overtaken_by_an_event_is_heard():
+    call = Call().stream(range(20))
+    event = MediaPacket(1021, 50_000 + 20 * FRAME, UNKNOWN, 7, b"event")
+    call.run(event).run(packet(20))
+    for number in range(21, 40):
+        call.run(packet(number, sequence=1001))
+
+    assert list(range(37)) == call.numbers[:37]
+    assert 0 == call.stats.packets_discarded == call.stats.packets_lost
+
+
+def narrow(number: int, ticks: int) -> MediaPacket:
+    """20 ms with an RTP clock of 8 kHz."""
+    return MediaPacket((1000 + number) & 0xFFFF, ticks % 2**32, NARROW, 7, f"{number},960".encode())
+
+
+@pytest.mark.parametrize("start", [0, 2**32 - 160 * 20])
+def test_an_rtp_clock_of_8_khz_is_as_good(start):
+    call = Call()
+    for number in range(200):
+        if number % 50 != 30:
+            call.run(narrow(number, start + 160 * number))
+        else:
+            call.run()
+
+    assert [n for n in range(190) if n % 50 != 30] == call.numbers[:186]
+    assert 4 * FRAME == call.stats.concealed_samples
+    assert 0 == call.stats.restarts == call.stats.packets_discarded
+    assert call.playout.delay < 0.05
+
+
+def test_the_rtp_clock_may_change_with_the_payload_type():
+    # RFC 7160, 4.1: each timestamp goes on from the one before, in the clock of its own codec.
+    call, ticks = Call(), 50_000
+    for number in range(90):
+        wide = not 30 <= number < 60
+        ticks += 960 if wide else 160
+        call.run(packet(number, timestamp=ticks - number * FRAME) if wide else narrow(number, ticks))
+
+    assert list(range(86)) == call.numbers[:86]
+    assert 0 == call.stats.restarts == call.stats.packets_discarded == call.stats.packets_lost
 
 
 def test_the_payload_type_may_change_in_mid_stream():
