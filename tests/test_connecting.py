@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -352,6 +353,32 @@ async def test_cancelled_amid_opening_leaves_nothing(mock: MockServer, tmp_path:
 
     assert "failed" == (await sessions[0].wait_for(Closed)).reason
     assert json.loads((tmp_path / "call" / "call.json").read_text())["ended"]["reason"] == "failed"
+
+
+async def test_cancelled_at_any_moment_of_connecting_leaves_nothing(mock: MockServer):
+    """ICE, DTLS and SCTP take some forty steps of the loop; what aiortc has begun differs with each."""
+    for steps in range(0, 80, 4):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.create_task(cancel_after_signaling(mock, steps))
+
+
+async def cancel_after_signaling(mock: MockServer, steps: int) -> None:
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+
+    def count_down(left: int) -> None:
+        loop.call_soon(count_down, left - 1) if left else task.cancel()
+
+    def look(entry: Entry) -> None:
+        if isinstance(entry.said, PhaseCompleted) and entry.said.phase == "signaling":
+            # The ICE checks wait 20 ms for each other; what follows takes steps, not time.
+            loop.call_later(0.02 * (steps % 3), count_down, steps)
+
+    session = await calling(mock, on_session=lambda session: session.events.tap(look))
+    try:
+        await asyncio.sleep(DEADLINE)
+    finally:
+        await session.close()
 
 
 async def test_cancelled_before_the_first_step_leaves_nothing(mock: MockServer):

@@ -45,7 +45,11 @@ LONGEST_DATAGRAM = 1484
 """Bytes: libsrtp's buffer here holds 1500, trailer included; nothing longer crosses an Ethernet."""
 
 _PRIVATE: dict[type, tuple[str, ...]] = {
-    RTCPeerConnection: ("_RTCPeerConnection__iceTransports", "_RTCPeerConnection__sctp"),
+    RTCPeerConnection: (
+        "_RTCPeerConnection__connect",
+        "_RTCPeerConnection__iceTransports",
+        "_RTCPeerConnection__sctp",
+    ),
     RTCRtpSender: (
         "_run_rtp",
         "_handle_rtcp_packet",
@@ -97,7 +101,6 @@ _PRIVATE: dict[type, tuple[str, ...]] = {
     Connection: (
         "connect",
         "get_component_candidates",
-        "query_consent",
         "sendto",
         "_closing",
         "_nominated",
@@ -154,6 +157,9 @@ class AudioSender:
         self.bytes_sent = 0
         self.fraction_lost: float | None = None
         """Of our packets, as the far end's last receiver report says: 0 to 1."""
+        self.packets_lost = 0
+        self.jitter = 0
+        """From the same report, in ticks of the RTP clock."""
         sender._run_rtp = self._stay_ready  # type: ignore[method-assign]
         self._handle_rtcp = sender._handle_rtcp_packet
         sender._handle_rtcp_packet = self._note_report  # type: ignore[method-assign]
@@ -222,6 +228,8 @@ class AudioSender:
             for report in packet.reports:
                 if report.ssrc == self._sender._ssrc:
                     self.fraction_lost = report.fraction_lost / 256
+                    self.packets_lost = report.packets_lost
+                    self.jitter = report.jitter
         await self._handle_rtcp(packet)
 
 
@@ -511,20 +519,37 @@ def _ice_transports(pc: RTCPeerConnection) -> list[Any]:
     return list(private._RTCPeerConnection__iceTransports)
 
 
-def end_consent_checks_on_close(pc: RTCPeerConnection) -> None:
-    """Let a connection that is closed in the moment it connects not ask for consent for ever.
+def watch_connecting(
+    pc: RTCPeerConnection, on_failure: Callable[[Exception], None]
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Report what breaks while connecting; return what stops connecting, to be awaited before ``pc.close()``.
 
-    Works around ``aioice.Connection.connect``: when ``close`` comes between its last check and its return, it starts
-    the task that nobody is left to stop.
+    Works around ``RTCPeerConnection`` connecting in a task that nobody looks at: an SDP without a DTLS fingerprint
+    fails there unseen, and a connection closed amid it is left with RTCP and consent tasks started after the close.
     """
-    for transport in _ice_transports(pc):
-        connection: Any = transport._connection
-        connection.query_consent = functools.partial(_query_consent, connection, connection.query_consent)
+    private: Any = pc
+    connect = private._RTCPeerConnection__connect
+    tasks: set[asyncio.Task[Any]] = set()
 
+    async def connect_watched() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await connect()
+        except Exception as exc:
+            on_failure(exc)
+        finally:
+            tasks.discard(task)
 
-async def _query_consent(connection: Any, query: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    if not connection._closing:
-        await query()
+    async def stop() -> None:
+        running = list(tasks)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    private._RTCPeerConnection__connect = connect_watched
+    return stop
 
 
 def guard_channel(

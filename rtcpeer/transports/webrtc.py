@@ -106,6 +106,7 @@ class RtcLink(Link):
             # Whoever opens the link awaits these; a link closed before that must not complain at exit.
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._pc.on("connectionstatechange", self._on_connection_state)
+        self._stop_connecting = aiortc_compat.watch_connecting(self._pc, self._on_connect_failure)
 
     def _usable(self, servers: Sequence[IceServer]) -> list[RTCIceServer]:
         usable = []
@@ -190,7 +191,6 @@ class RtcLink(Link):
 
     async def _describe(self) -> str:
         aiortc_compat.limit_gathering(self._pc, self._gather_timeout)
-        aiortc_compat.end_consent_checks_on_close(self._pc)
         aiortc_compat.guard_channel(self._pc, MESSAGE_LIMIT, self._on_oversize, self._listener.on_refused)
         await self._pc.setLocalDescription()
         assert self._audio_in is not None
@@ -264,6 +264,7 @@ class RtcLink(Link):
         if self._audio is not None:
             said.packets_sent, said.bytes_sent = self._audio.packets_sent, self._audio.bytes_sent
             said.round_trip_time, said.fraction_lost = self._audio.round_trip_time, self._audio.fraction_lost
+            said.packets_lost, said.jitter = self._audio.packets_lost, self._audio.jitter / VOICE.sample_rate
         return {
             "inbound_audio": self._playout.stats.to_dict(),
             "outbound_audio": said.to_dict(),
@@ -288,6 +289,7 @@ class RtcLink(Link):
         self._impairment.close()
         try:
             async with asyncio.timeout(5):
+                await self._stop_connecting()
                 await self._pc.close()
         except TimeoutError:
             logger.warning("the peer connection did not close within 5 s")
@@ -307,6 +309,13 @@ class RtcLink(Link):
             if not future.done():
                 future.set_exception(failure)
         self._listener.on_ended(reason, detail)
+
+    def _on_connect_failure(self, exc: Exception) -> None:
+        failure = RemoteProtocolError(f"the far end's SDP can't be used: {str(exc) or type(exc).__name__}")
+        failure.__cause__ = exc
+        for future in (self._connected, self._open):
+            if not future.done():
+                future.set_exception(failure)
 
     def _on_connection_state(self) -> None:
         state = self._pc.connectionState
