@@ -24,7 +24,7 @@ from .audio.outgoing import Outgoing, Playback
 from .audio.reader import Heard
 from .audio.sources import Source, open_source
 from .audio.vad import VoiceDetector
-from .errors import ConnectionLost
+from .errors import ConnectionLost, MediaError
 from .event_log import EventLog
 from .events import (
     Closed,
@@ -321,6 +321,9 @@ class Session:
         self.counters["messages_refused"] += 1
         self.report(ErrorReported(reason, code="refused"))
 
+    def on_media_error(self, error: MediaError) -> None:
+        self.report(ErrorReported(str(error), code="media"))
+
     def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None:
         self._end(reason, detail)
 
@@ -378,7 +381,7 @@ class Session:
             tap(frame * VOICE.frame_samples, said, heard)
         self._heard.put(heard, t)
         while self._outgoing.failures:
-            self.report(ErrorReported(str(self._outgoing.failures.popleft()), code="media"))
+            self.on_media_error(self._outgoing.failures.popleft())
         if frame % 50 == 49:
             self.link.adapt()
 

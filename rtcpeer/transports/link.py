@@ -11,6 +11,7 @@ from aiortc import MediaStreamTrack
 from numpy.typing import NDArray
 
 from ..audio.jitter import PlayoutFrame
+from ..errors import MediaError
 from ..netem import NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
 from ..said import Said
@@ -30,6 +31,7 @@ class LinkListener(Protocol):
 
     def on_said(self, said: Said) -> None: ...
     def on_refused(self, reason: str) -> None: ...
+    def on_media_error(self, error: MediaError) -> None: ...
     def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None: ...
 
 

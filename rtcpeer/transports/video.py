@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import fractions
 import os
+import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
 from aiortc import VideoStreamTrack
+from aiortc.mediastreams import MediaStreamError
 
 from ..errors import ConfigurationError, MediaError
 
@@ -18,7 +21,7 @@ TIME_BASE = fractions.Fraction(1, 90_000)
 
 
 class VideoSource(ABC):
-    """Frames one after the other; ``frame_rate`` in Hz."""
+    """Frames one after the other, ``frame_rate`` of them a second; ``read`` is called in a thread."""
 
     name: str
     frame_rate: float
@@ -87,20 +90,28 @@ class VideoFile(VideoSource):
         # VP8 at more than 30 frames a second is wasted on an agent's eye.
         self.frame_rate = min(30.0, float(self._stream.average_rate or 25))
         self._frames = self._container.decode(self._stream)
+        self._lock = threading.Lock()
+        self._closed = False
 
     def read(self) -> av.VideoFrame:
-        for _ in range(2):
-            try:
-                return next(self._frames)
-            except StopIteration:
-                self._container.seek(0)
-                self._frames = self._container.decode(self._stream)
-            except av.FFmpegError as exc:
-                raise MediaError(f"{self.name}: {exc}") from exc
+        with self._lock:
+            if self._closed:
+                raise MediaError(f"{self.name} is closed")
+            for _ in range(2):
+                try:
+                    return next(self._frames)
+                except StopIteration:
+                    self._container.seek(0)
+                    self._frames = self._container.decode(self._stream)
+                except av.FFmpegError as exc:
+                    raise MediaError(f"{self.name}: {exc}") from exc
         raise MediaError(f"{self.name}: no picture in it")
 
     def close(self) -> None:
-        self._container.close()
+        # A thread may be reading: FFmpeg does not survive that.
+        with self._lock:
+            self._closed = True
+            self._container.close()
 
 
 def open_video(spec: str | os.PathLike[str] | VideoSource) -> VideoSource:
@@ -111,11 +122,16 @@ def open_video(spec: str | os.PathLike[str] | VideoSource) -> VideoSource:
 
 
 class VideoTrack(VideoStreamTrack):
-    """Hands a source's frames to aiortc at the source's rate; late frames are skipped, not queued."""
+    """Hands a source's frames to aiortc at the source's rate; late frames are skipped, not queued.
 
-    def __init__(self, source: VideoSource) -> None:
+    Args:
+        on_failure: Called once, when the source fails; the track has ended then.
+    """
+
+    def __init__(self, source: VideoSource, on_failure: Callable[[MediaError], None]) -> None:
         super().__init__()
         self._source = source
+        self._on_failure = on_failure
         self._origin: float | None = None
         self._next = 0
 
@@ -130,7 +146,14 @@ class VideoTrack(VideoStreamTrack):
         else:
             await asyncio.sleep(-late)
         # Decoding a large picture takes longer than an audio frame may wait.
-        frame = await loop.run_in_executor(None, self._source.read)
+        try:
+            frame = await loop.run_in_executor(None, self._source.read)
+        except Exception as exc:  # the source may be somebody else's code
+            if self.readyState == "live":
+                named = isinstance(exc, MediaError)
+                self._on_failure(exc if named else MediaError(f"{self._source.name}: {type(exc).__name__}: {exc}"))
+            self.stop()
+            raise MediaStreamError from exc  # the word for a track that has ended
         frame.pts = int(self._next * 90_000 / self._source.frame_rate)
         frame.time_base = TIME_BASE
         self._next += 1

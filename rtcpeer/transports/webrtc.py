@@ -246,7 +246,7 @@ class RtcLink(Link):
         """Start sending a video source on the (so far silent) video line."""
         if self._video_sender is None or self._video_attached is None:
             raise LocalProtocolError("this call has no video line")
-        self._video_sender.replaceTrack(VideoTrack(source))
+        self._video_sender.replaceTrack(VideoTrack(source, self._listener.on_media_error))
         self._video_attached.set()
 
     def receive_video(self) -> MediaStreamTrack | None:
