@@ -96,4 +96,9 @@ class EventLog:
             else:
                 waiter = asyncio.get_running_loop().create_future()
                 self._waiters.append(waiter)
-                await waiter
+                try:
+                    await waiter
+                finally:
+                    # Who polls with a timeout must not leave a future each time.
+                    if waiter in self._waiters:
+                        self._waiters.remove(waiter)

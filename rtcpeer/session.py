@@ -152,7 +152,11 @@ class Session:
                         raise ConnectionLost(f"the session ended before the agent's turn did: {self._ending()}")
                     waiter = self._loop.create_future()
                     self._turn_waiters.append(waiter)
-                    await waiter
+                    try:
+                        await waiter
+                    finally:
+                        if waiter in self._turn_waiters:
+                            self._turn_waiters.remove(waiter)
         except TimeoutError:
             raise TimeoutError(f"the agent completed no turn in {timeout} s") from None
         return self._turns.popleft()
