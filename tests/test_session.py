@@ -211,6 +211,16 @@ async def test_listen_gives_up_after_its_timeout_and_the_turn_is_not_lost(sessio
     assert "Fine." == (await session.listen(timeout=DEADLINE)).text
 
 
+async def test_polling_leaves_nothing_behind_each_time(session: Session):
+    for _ in range(3):
+        for wait in (session.listen(timeout=0.001), session.wait_for(Interrupted, timeout=0.001)):
+            with pytest.raises(TimeoutError):
+                await wait
+
+    assert [] == session._turn_waiters
+    assert [] == session.events._waiters
+
+
 async def test_without_transcripts_nothing_is_known_of_what_was_heard(mock: MockServer, question: Path):
     async with calling(mock, transcribe=False) as session:
         await session.play(question)

@@ -376,6 +376,24 @@ async def test_signal_ends_the_call_cleanly(
     assert "remote" == mock.calls[0].to_dict()["closed"]["reason"]
 
 
+async def test_signal_while_connecting_ends_it_and_the_folder_says_so(mock: MockServer, tmp_path: Path):
+    mock.faults = ["calls-slow"]
+    async with running(
+        *("join", "orga", mock.url(), "--api-key", mock.api_key, "--record", tmp_path / "call", "--json")
+    ) as process:
+        async with asyncio.timeout(DEADLINE):
+            async for line in process.stdout:
+                if json.loads(line).get("phase") == "gathering":
+                    break
+        process.send_signal(signal.SIGTERM)
+        _, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+
+    assert 143 == process.returncode
+    assert "Traceback" not in err.decode()
+    assert "failed" == read_events(tmp_path / "call")[-1]["reason"]
+    assert "failed" == json.loads((tmp_path / "call" / "call.json").read_text())["ended"]["reason"]
+
+
 async def test_killed_process_leaves_everything_up_to_the_last_second(
     mock: MockServer, question: Path, tmp_path: Path
 ):
