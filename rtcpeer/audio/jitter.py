@@ -95,7 +95,7 @@ class Decoder(Protocol):
 
 @dataclass(slots=True)
 class _Held:
-    """A packet that waits; both numbers are extended beyond their wrap, and the timestamp counts samples at 48 kHz."""
+    """A packet that waits; both numbers are extended beyond their wrap, the timestamp in samples at 48 kHz."""
 
     sequence: int
     timestamp: int
