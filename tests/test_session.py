@@ -61,7 +61,8 @@ async def nothing_left() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def mock(nothing_left: None, tmp_path: Path) -> AsyncIterator[MockServer]:
+async def mock(nothing_left: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MockServer]:
+    monkeypatch.setattr("rtcpeer.turns.QUIET", 0.3)  # a tone has no pauses for breath
     async with MockServer(scenario=short_scenario(tmp_path)) as server:
         yield server
 

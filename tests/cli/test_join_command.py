@@ -153,18 +153,19 @@ async def test_call_is_joined_answered_and_left_with_everything_written_down(
     assert "session.update" not in done.err
 
 
-@pytest.mark.parametrize(("format", "extra"), [("wav", ()), ("mka", ("--no-transcribe",))])
-async def test_recording_may_have_another_format(
-    mock: MockServer, question: Path, tmp_path: Path, format: str, extra: tuple[str, ...]
-):
-    done = await run(
-        *("join", "orga", mock.url(), "--api-key", mock.api_key, "--play", question, "--record", tmp_path / "call"),
-        *("--record-format", format, *extra),
-    )
+async def test_recording_may_have_another_format(mock: MockServer, question: Path, tmp_path: Path):
+    async def join(format: str, *extra: str) -> Done:
+        return await run(
+            *("join", "orga", mock.url(), "--api-key", mock.api_key, "--play", question),
+            *("--record", tmp_path / format, "--record-format", format, *extra),
+        )
 
-    assert (0, "") == (done.code, done.out)
-    check_voices(read_recording(tmp_path / "call" / f"audio.{format}"))
-    assert mock.calls[0].params["return_transcription"] is not bool(extra)
+    for done in await asyncio.gather(join("wav", "--no-transcribe"), join("mka", "--no-transcribe")):
+        assert (0, "") == (done.code, done.out)
+        assert "you  " not in done.err
+    for format in ("wav", "mka"):
+        check_voices(read_recording(tmp_path / format / f"audio.{format}"))
+    assert [False, False] == [call.params["return_transcription"] for call in mock.calls]
 
 
 async def test_what_comes_on_stdin_is_said(mock: MockServer, tmp_path: Path):
@@ -358,22 +359,23 @@ async def in_mid_call(mock: MockServer, folder: Path, *options: str | Path) -> A
         yield process
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-async def test_signal_ends_the_call_cleanly(
-    mock: MockServer, question: Path, tmp_path: Path, signum: signal.Signals, code: int
-):
-    async with in_mid_call(mock, tmp_path / "call", "--play", question) as process:
-        process.send_signal(signum)
-        out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+async def test_signal_ends_the_call_cleanly(mock: MockServer, question: Path, tmp_path: Path):
+    async def interrupt(signum: signal.Signals) -> None:
+        folder = tmp_path / signum.name
+        async with in_mid_call(mock, folder, "--play", question) as process:
+            process.send_signal(signum)
+            out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
 
-    assert code == process.returncode
-    assert "Traceback" not in err.decode()
-    events = read_events(tmp_path / "call")
-    assert ("Closed", "local") == (events[-1]["type"], events[-1]["reason"])
-    assert events[-1] == json.loads(out.splitlines()[-1])
-    check_voices(read_recording(tmp_path / "call" / "audio.ogg"))
-    await until(lambda: mock.calls[0].state == "closed")
-    assert "remote" == mock.calls[0].to_dict()["closed"]["reason"]
+        assert 128 + signum == process.returncode
+        assert "Traceback" not in err.decode()
+        events = read_events(folder)
+        assert ("Closed", "local") == (events[-1]["type"], events[-1]["reason"])
+        assert events[-1] == json.loads(out.splitlines()[-1])
+        check_voices(read_recording(folder / "audio.ogg"))
+
+    await asyncio.gather(interrupt(signal.SIGTERM), interrupt(signal.SIGINT))
+    await until(lambda: all(call.state == "closed" for call in mock.calls))
+    assert ["remote", "remote"] == [call.to_dict()["closed"]["reason"] for call in mock.calls]
 
 
 async def test_signal_while_connecting_ends_it_and_the_folder_says_so(mock: MockServer, tmp_path: Path):
