@@ -31,11 +31,14 @@ _CLOCK_RATE = 48_000
 _OK = 0
 _APPLICATION_VOIP = 2048
 _SET_BITRATE = 4002
+_SET_MAX_BANDWIDTH = 4004
 _SET_COMPLEXITY = 4010
 _SET_INBAND_FEC = 4012
 _SET_PACKET_LOSS_PERC = 4014
 _SET_DTX = 4016
 _RESET_STATE = 4028
+# RFC 6716, 2: sample rate → OPUS_BANDWIDTH_NARROWBAND, …
+_BANDWIDTHS = {8_000: 1101, 12_000: 1102, 16_000: 1103, 24_000: 1104, 48_000: 1105}
 
 
 def _candidates() -> Iterator[str]:
@@ -145,11 +148,14 @@ class OpusEncoder:
     """One outgoing stream, made for voice: hybrid SILK and CELT at the default bitrate.
 
     Settings may be changed between any two packets. In-band FEC costs bits only while ``packet_loss`` is above 0: set
-    it from the receiver reports, since what it guards against costs a clean call quality.
+    it from the receiver reports, since what it guards against costs a clean call quality. ``playback_rate`` is what
+    the far end plays at, in Hz: nothing finer is encoded (RFC 7587, 6.1).
 
     Raises:
         MediaError: a setting out of range, or no libopus.
     """
+
+    clock_rate = _CLOCK_RATE
 
     def __init__(
         self,
@@ -161,6 +167,7 @@ class OpusEncoder:
         fec: bool = True,
         packet_loss: int = 0,
         dtx: bool = False,
+        playback_rate: int = 48_000,
     ) -> None:
         _check_format(sample_rate, channels)
         self.sample_rate = sample_rate
@@ -182,6 +189,9 @@ class OpusEncoder:
         self.fec = fec
         self.packet_loss = packet_loss
         self.dtx = dtx
+        bandwidth = next((code for rate, code in _BANDWIDTHS.items() if rate >= playback_rate), _BANDWIDTHS[48_000])
+        result = library.opus_encoder_ctl(self._state, _SET_MAX_BANDWIDTH, ctypes.c_int32(bandwidth))
+        _check(result, f"encode for playback at {playback_rate} Hz")
 
     def encode(self, pcm: NDArray[np.int16]) -> bytes:
         """Encode one frame of 2.5, 5, 10, 20, 40 or 60 ms: ``(samples, channels)``.

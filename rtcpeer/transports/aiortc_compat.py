@@ -392,9 +392,12 @@ def _watch_for_bye(receiver: RTCRtpReceiver, on_bye: Callable[[], None]) -> None
     receiver._handle_rtcp_packet = note_bye  # type: ignore[method-assign]
 
 
-def payload_types(line: RTCRtpTransceiver) -> list[int]:
-    """The RTP payload types of a line, once negotiated; aiortc has no ``getParameters``."""
-    return [codec.payloadType for codec in line._codecs if codec.payloadType is not None]
+def negotiated_codecs(line: RTCRtpTransceiver) -> dict[int, str]:
+    """The codecs of a line, once negotiated: payload type → encoding name in lower case, the one we send first.
+
+    aiortc has no ``getParameters``.
+    """
+    return {codec.payloadType: codec.name.lower() for codec in line._codecs if codec.payloadType is not None}
 
 
 def idle_until_track(sender: RTCRtpSender) -> asyncio.Event:

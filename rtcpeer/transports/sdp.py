@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
+
+from ..audio.coding import ReceiverWishes
 
 # RFC 7587, 6.1: what we are happy to receive. Stereo is left out: a voice has one channel.
 OPUS_FMTP = "minptime=10;useinbandfec=1"
@@ -23,3 +26,41 @@ def with_opus_parameters(sdp: str) -> str:
 def media_kinds(sdp: str) -> list[str]:
     """Return the kind of each media line, in order."""
     return re.findall(r"^m=(\w+) ", sdp, re.MULTILINE)
+
+
+def receiver_wishes(sdp: str) -> ReceiverWishes:
+    """Read how the far end wants to be spoken to; what cannot be read counts as not said.
+
+    aiortc copies our own parameters when it negotiates. ``stereo`` is of no use to one voice, and ``ptime`` is a
+    preference that we do not follow (see ``VoiceEncoder``); nor ``minptime``, since nobody asks for 40 ms or more.
+    """
+    audio = _audio_section(sdp)
+    opus = _OPUS.search(audio)
+    fmtp = re.search(rf"^a=fmtp:{opus[1]} (.*)$", audio, re.MULTILINE) if opus else None
+    said: dict[str, str] = {}
+    for part in fmtp[1].split(";") if fmtp else ():
+        name, _, value = part.partition("=")
+        said.setdefault(name.strip().lower(), value.strip())
+
+    def number(name: str, least: int, most: int) -> int | None:
+        value = said.get(name, "")
+        return int(value) if re.fullmatch(r"[0-9]{1,6}", value) and least <= int(value) <= most else None
+
+    packet_time = re.search(r"^a=maxptime:([0-9]{1,4})(?:\.[0-9]+)?$", audio, re.MULTILINE)
+    return ReceiverWishes(
+        fec=said.get("useinbandfec") == "1",
+        dtx=said.get("usedtx") == "1",
+        bitrate=number("maxaveragebitrate", 6_000, 510_000),
+        playback_rate=number("maxplaybackrate", 8_000, 48_000) or 48_000,
+        packet_time=int(packet_time[1]) / 1000 if packet_time and int(packet_time[1]) else None,
+    )
+
+
+def _audio_section(sdp: str) -> str:
+    """Return the lines of the first audio line, one newline after each."""
+    lines = sdp.splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("m=")] + [len(lines)]
+    for start, end in pairwise(starts):
+        if lines[start].startswith("m=audio "):
+            return "\n".join(lines[start:end]) + "\n"
+    return ""

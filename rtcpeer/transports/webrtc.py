@@ -28,10 +28,9 @@ from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 from aiortc.rtcicetransport import parse_stun_turn_uri
 from numpy.typing import NDArray
 
+from ..audio.coding import DECODERS, ReceiverWishes, VoiceEncoder
 from ..audio.jitter import MediaPacket, Playout, PlayoutFrame
-from ..audio.opus import OpusDecoder, OpusEncoder
 from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError
-from ..formats import VOICE
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
 from ..protocols.http import IceServer
@@ -39,7 +38,7 @@ from ..stats import OutboundAudioStats
 from . import aiortc_compat
 from .impairment import Impairment
 from .link import Link, LinkListener
-from .sdp import media_kinds, with_opus_parameters
+from .sdp import media_kinds, receiver_wishes, with_opus_parameters
 from .video import VideoSource, VideoTrack
 
 logger = logging.getLogger(__name__)
@@ -91,10 +90,10 @@ class RtcLink(Link):
         self._video_attached: asyncio.Event | None = None
         self._video_in: aiortc_compat.VideoReceiver | None = None
         self._video_line: RTCRtpTransceiver | None = None
-        self._encoder = OpusEncoder(VOICE.sample_rate, bitrate=32_000)
-        # No payload type is playable before they are negotiated, and nothing comes before either.
+        # Nothing is said, and no payload type is playable, before codecs are negotiated.
+        self._voice = VoiceEncoder()
+        self._wishes = ReceiverWishes()
         self._playout = Playout({})
-        self._loss = 0.0
         self._oversize = 0
         self._goodbye = False
         self._ended = False
@@ -134,7 +133,7 @@ class RtcLink(Link):
         self._set_up_audio(self._pc.addTransceiver("audio", direction="sendrecv"))
         if self.protocol.profile.video and video is not False:
             line = self._pc.addTransceiver("video", direction="sendonly")
-            _prefer(line, "VP8")
+            _prefer(line, "vp8")
             self._video_sender = line.sender
             self._video_attached = aiortc_compat.idle_until_track(line.sender)
             if video is not None:
@@ -168,7 +167,7 @@ class RtcLink(Link):
         self._set_up_audio(self._pc.addTransceiver("audio", direction="sendrecv"))
         if "video" in kinds:
             self._video_line = line = self._pc.addTransceiver("video", direction="recvonly")
-            _prefer(line, "VP8")
+            _prefer(line, "vp8")
             self._video_in = aiortc_compat.VideoReceiver(line.receiver, self._on_bye)
         self._pc.on("datachannel", self._on_channel)
         await self._set_remote(RTCSessionDescription(sdp, "offer"))
@@ -185,7 +184,7 @@ class RtcLink(Link):
         await asyncio.shield(self._open)
 
     def _set_up_audio(self, line: RTCRtpTransceiver) -> None:
-        _prefer(line, "opus")
+        _prefer(line, *DECODERS)
         self._audio = aiortc_compat.AudioSender(line.sender)
         self._audio_in = aiortc_compat.AudioReceiver(line.receiver, self._on_packet, self._on_bye)
 
@@ -206,10 +205,15 @@ class RtcLink(Link):
             await self._pc.setRemoteDescription(description)
         except Exception as exc:  # aiortc's SDP parser raises whatever the text happens to break
             raise RemoteProtocolError(f"the far end's SDP {description.type} can't be used: {exc}") from exc
+        self._wishes = receiver_wishes(description.sdp)
 
     def _on_negotiated(self) -> None:
         audio = next(line for line in self._pc.getTransceivers() if line.kind == "audio")
-        self._playout = Playout(dict.fromkeys(aiortc_compat.payload_types(audio), OpusDecoder))
+        codecs = aiortc_compat.negotiated_codecs(audio)
+        self._playout = Playout({number: DECODERS[name] for number, name in codecs.items() if name in DECODERS})
+        if (name := next(iter(codecs.values()), "none")) not in DECODERS:
+            raise RemoteProtocolError(f"the far end wants to hear {name}: we have {', '.join(DECODERS)}")
+        self._voice = VoiceEncoder(name, self._wishes)
         # They are bundled: one transport for all lines.
         audio.receiver.transport.on("statechange", self._on_transport_state)
 
@@ -229,18 +233,15 @@ class RtcLink(Link):
     def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
         if self._audio is None or not self._audio.ready:
             return
-        payload = self._encoder.encode(pcm)
-        self._audio.send(payload, frame * VOICE.frame_samples, level=_level(pcm), voiced=voiced)
+        for payload, timestamp in self._voice.encode(pcm, frame):
+            self._audio.send(payload, timestamp, level=_level(pcm), voiced=voiced)
 
     def hear(self, now: float) -> PlayoutFrame:
         return self._playout.get(now)
 
     def adapt(self) -> None:
         if self._audio is not None and self._audio.fraction_lost is not None:
-            # A fixed expected loss costs a clean call 0.7 PESQ, none at all costs a lossy one its FEC.
-            # Rise at once, fall slowly: the next burst is likelier than not.
-            self._loss = max(self._audio.fraction_lost, 0.8 * self._loss)
-            self._encoder.packet_loss = min(30, round(100 * self._loss))
+            self._voice.adapt(self._audio.fraction_lost)
 
     def send_video(self, source: VideoSource) -> None:
         """Start sending a video source on the (so far silent) video line."""
@@ -260,11 +261,11 @@ class RtcLink(Link):
             self._channel.close()
 
     def stats(self) -> dict[str, Any]:
-        said = OutboundAudioStats(target_bitrate=self._encoder.bitrate)
+        said = OutboundAudioStats(target_bitrate=self._voice.bitrate)
         if self._audio is not None:
             said.packets_sent, said.bytes_sent = self._audio.packets_sent, self._audio.bytes_sent
             said.round_trip_time, said.fraction_lost = self._audio.round_trip_time, self._audio.fraction_lost
-            said.packets_lost, said.jitter = self._audio.packets_lost, self._audio.jitter / VOICE.sample_rate
+            said.packets_lost, said.jitter = self._audio.packets_lost, self._audio.jitter / self._voice.clock_rate
         return {
             "inbound_audio": self._playout.stats.to_dict(),
             "outbound_audio": said.to_dict(),
@@ -383,12 +384,11 @@ class RtcLink(Link):
             self._end("lost", f"hung up: the far end sent {OVERSIZE_LIMIT} messages over {MESSAGE_LIMIT} bytes")
 
 
-def _prefer(line: RTCRtpTransceiver, codec: str) -> None:
-    """Offer and accept this codec alone (and its retransmission format): what we cannot play is not negotiated."""
+def _prefer(line: RTCRtpTransceiver, *codecs: str) -> None:
+    """Offer and accept these codecs alone (and their retransmissions): what we cannot play is not negotiated."""
     capabilities = RTCRtpSender.getCapabilities(line.kind).codecs
-    line.setCodecPreferences(
-        [each for each in capabilities if each.mimeType.partition("/")[2].lower() in (codec.lower(), "rtx")]
-    )
+    names = (*codecs, "rtx")
+    line.setCodecPreferences([each for each in capabilities if each.mimeType.partition("/")[2].lower() in names])
 
 
 def _level(pcm: NDArray[np.int16]) -> int:
