@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ..errors import ConfigurationError
 from ..event_log import Entry
 from ..events import (
     Closed,
@@ -39,6 +40,8 @@ class CallConsole:
     """Shows one session; ``watch`` it, and keep this open as a context manager for as long as it runs."""
 
     def __init__(self, *, as_json: bool = False) -> None:
+        if as_json and sys.stdout is None:
+            raise ConfigurationError("--json: standard output is closed")
         self._json = as_json
         self._console = Console(stderr=True, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -75,9 +78,11 @@ class CallConsole:
             # JSON is UTF-8 whatever the locale is (RFC 8259, 8.1); half a surrogate pair stays the escape it came as.
             sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
             sys.stdout.buffer.flush()
-        except OSError:
-            # Nobody reads the events any more, as after `| head`: end the call as if told to.
+        except OSError as exc:
+            # Nobody gets the events any more, as after `| head`: end the call as if told to.
             self._json = False
+            if not isinstance(exc, BrokenPipeError):
+                self.say(f"can't write to standard output: {exc.strerror}; ending the call")
             with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a name, not a path
                 os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or Python complains at exit
             signal.raise_signal(signal.SIGTERM)

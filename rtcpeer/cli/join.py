@@ -182,6 +182,8 @@ def _open_sources(specs: list[str], loop: bool, rate: int) -> list[Source]:
     sources: list[Source] = []
     for number, spec in enumerate(specs, 1):
         if spec == "-":
+            if sys.stdin is None:
+                raise ConfigurationError("--play -: standard input is closed")
             queue = QueueSource(AudioFormat(rate, 1), name="stdin")
             _pump_stdin(queue)
             sources.append(queue)

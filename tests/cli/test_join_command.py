@@ -433,6 +433,25 @@ async def test_reader_of_stdout_that_goes_away_ends_the_call_without_a_traceback
     assert "Closed" == read_events(tmp_path / "call")[-1]["type"]
 
 
+async def test_closed_standard_streams_are_named(mock: MockServer):
+    join = [sys.executable, "-m", "rtcpeer", "join", "orga", mock.url(), "--api-key", mock.api_key]
+
+    async def attempt(redirection: str, *options: str) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", f'exec "$@" {redirection}', "sh", *join, *options, stderr=asyncio.subprocess.PIPE
+        )
+        _, err = await asyncio.wait_for(process.communicate(), DEADLINE)
+        return process.returncode, err.decode().splitlines()[-1]
+
+    no_input, no_output, full = await asyncio.gather(
+        attempt("<&-", "--play", "-"), attempt(">&-", "--json"), attempt(">/dev/full", "--json", "--duration", "60")
+    )
+
+    assert (2, "rtcpeer: configuration: --play -: standard input is closed") == no_input
+    assert (2, "rtcpeer: configuration: --json: standard output is closed") == no_output
+    assert 143 == full[0]
+
+
 # Secrets
 
 
