@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtcpeer.audio.coding import DECODERS, VoiceEncoder
 from rtcpeer.audio.g711 import G711Decoder, G711Encoder, compression, expansion
 from rtcpeer.audio.jitter import MediaPacket, Playout
 from rtcpeer.audio.sources import FileSource
@@ -175,3 +176,21 @@ def test_at_5_percent_loss_no_voiced_frame_is_digital_silence(law):
     shift = round(playout.delay / 0.02)
     voiced = [n for n, frame in enumerate(speech) if np.abs(frame.astype(int)).max() > 1000]
     assert [] == [n for n in voiced if n + shift < len(heard) and not heard[n + shift].any()]
+
+
+def test_a_call_may_change_to_g711_and_back(law):
+    name = "pcmu" if law == "mu" else "pcma"
+    playout = Playout({0: DECODERS[name], 96: DECODERS["opus"]})
+    encoders = {0: VoiceEncoder(name), 96: VoiceEncoder("opus")}
+    ticks, heard = 1_000, []
+    for n, frame in enumerate(tone(150)):
+        payload_type = 0 if 50 <= n < 100 else 96
+        ticks += encoders[payload_type].clock_rate // 50
+        ((payload, _),) = encoders[payload_type].encode(frame, n)
+        playout.put(MediaPacket(n, ticks, payload_type, 1, payload), n * 0.02)
+        heard.append(playout.get(n * 0.02 + 0.001).samples)
+
+    stats = playout.stats
+    assert 0 == stats.concealed_samples == stats.packets_discarded == stats.restarts
+    levels = [float(frame.astype(float).std()) for frame in heard[5:]]
+    assert min(levels) > 0.3 * max(levels)  # the Opus decoder begins anew in the middle of a tone
