@@ -39,7 +39,7 @@ from .events import (
     TurnMeasured,
     Unknown,
 )
-from .formats import AudioFormat
+from .formats import AudioFormat, OpusSettings
 from .netem import NetworkConditions
 from .protocols import PROTOCOLS
 
@@ -98,6 +98,7 @@ __all__ = [
     "MediaError",
     "NetworkConditions",
     "OpenTimeout",
+    "OpusSettings",
     "PhaseCompleted",
     "Playback",
     "ProtocolError",

@@ -19,6 +19,7 @@ from .auth import fetch_session_config
 from .call_folder import CallFolder, RecordFormat
 from .errors import ConfigurationError, IceError, OpenTimeout, RtcPeerError
 from .events import ConversationStarted, ErrorReported, PhaseCompleted
+from .formats import OpusSettings
 from .netem import CLEAN, NetworkConditions
 from .protocols import find_protocol
 from .protocols.base import Side, VoiceProtocol
@@ -52,6 +53,7 @@ def connect(
     record_format: RecordFormat = "ogg",
     netem: str | NetworkConditions | None = None,
     netem_seed: int | str = 0,
+    opus: OpusSettings | None = None,
     http_timeout: float | None = 10.0,
     open_timeout: float | None = 30.0,
     on_session: Callable[[Session], None] | None = None,
@@ -71,6 +73,7 @@ def connect(
         record: Folder to leave the call in; ``record_format`` is that of its audio file.
         netem: What happens to our media packets on the way, both those we send and those we receive, as
             ``"loss=5%,delay=40ms,jitter=20ms"``; which ones it hits depends on ``netem_seed`` alone.
+        opus: How what we say is coded; ``session.set_opus`` changes it during the call.
         http_timeout: Seconds for each HTTP request; ``None`` waits for ever, here as elsewhere.
         open_timeout: Seconds until the session is open, all phases together.
         on_session: Called with the session before anything is sent, to watch it open.
@@ -116,6 +119,7 @@ def connect(
                     video=picture,
                     netem=conditions,
                     netem_seed=netem_seed,
+                    opus=opus,
                 )
         except BaseException as exc:
             failure: BaseException = exc
@@ -173,6 +177,7 @@ class _Opening:
         video: VideoSource | Literal[False] | None,
         netem: NetworkConditions,
         netem_seed: int | str,
+        opus: OpusSettings | None,
     ) -> None:
         session, protocol = self._session, self._session.protocol
         proxy = environment_proxy(self._url)
@@ -187,6 +192,7 @@ class _Opening:
                     gather_timeout=gather_timeout,
                     netem=netem,
                     netem_seed=netem_seed,
+                    opus=opus,
                 )
                 for ignored in session.link.ignored_servers:
                     session.report(ErrorReported(f"ICE server ignored: {ignored}", code="ice-server"))
@@ -251,6 +257,7 @@ async def accept(
     open_timeout: float = 15.0,
     netem: NetworkConditions = CLEAN,
     netem_seed: int | str = 0,
+    opus: OpusSettings | None = None,
 ) -> tuple[Session, str]:
     """Answer an offer; return the session, opening in the background, and the SDP answer.
 
@@ -268,6 +275,7 @@ async def accept(
         gather_timeout=GATHER_TIMEOUT,
         netem=netem,
         netem_seed=netem_seed,
+        opus=opus,
     )
     try:
         answer = await link.answer(offer_sdp)

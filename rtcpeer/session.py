@@ -37,7 +37,7 @@ from .events import (
     SpeechStopped,
     TurnMeasured,
 )
-from .formats import FRAME_DURATION, VOICE
+from .formats import FRAME_DURATION, VOICE, OpusSettings
 from .latency import TurnMeter
 from .protocols.base import Side, VoiceProtocol
 from .said import Said
@@ -126,6 +126,17 @@ class Session:
             Unsupported, ConnectionLost: as ``send``.
         """
         await self.send(self.protocol.update(options))
+
+    def set_opus(self, settings: OpusSettings) -> None:
+        """Code what we say like this from the next frame on.
+
+        Another ``application`` begins with a fresh encoder: the far end hears the seam, if it listens closely.
+
+        Raises:
+            Unsupported: what we say does not travel as Opus.
+            ConnectionLost: the session is over.
+        """
+        self._live_link().set_opus(settings)
 
     async def interrupt(self) -> None:
         """Cut the agent short, here and now: what it still says of this turn is not handed on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtcpeer.errors import ConfigurationError
-from rtcpeer.formats import FRAME_DURATION, VOICE, AudioFormat
+from rtcpeer.formats import FRAME_DURATION, VOICE, AudioFormat, OpusSettings
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,13 @@ def test_neither_mono_nor_stereo_is_refused(channels: int) -> None:
 
 def test_a_voice_call_works_in_opus_own_clock() -> None:
     assert AudioFormat(48_000, 1) == VOICE
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"bitrate": 5_999}, {"bitrate": 510_001}, {"complexity": -1}, {"complexity": 11}, {"application": "celt"}],
+)
+def test_opus_settings_out_of_range_are_refused_by_name(given: dict[str, int]) -> None:
+    (name,) = given
+    with pytest.raises(ConfigurationError, match=f"opus {name}="):
+        OpusSettings(**given)

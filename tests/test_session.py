@@ -36,6 +36,7 @@ from rtcpeer import (
     Interrupted,
     LocalProtocolError,
     MediaError,
+    OpusSettings,
     PhaseCompleted,
     ResponseCompleted,
     Session,
@@ -291,6 +292,40 @@ async def test_cancelled_playback_ends_at_once_and_tells_how_much_was_sent(sessi
 
     assert playback.played > 0
     assert session.idle
+
+
+def sent(session: Session) -> dict:
+    return session.stats()["outbound_audio"]
+
+
+async def test_opus_settings_may_change_in_mid_call_and_what_is_said_goes_on():
+    economy = OpusSettings.economy()
+    async with answering() as (url, far_ends), rtcpeer.connect("orga", url, token="t", opus=economy) as session:
+        await session.play("tone")
+        heard = []
+        for settings in (economy, OpusSettings(bitrate=24_000), OpusSettings(bitrate=16_000, complexity=0)):
+            session.set_opus(settings)
+            frames = []
+            async for frame in far_ends[0].audio:
+                frames.append(frame.samples)
+                if len(frames) == 25:
+                    break
+            heard.append(loudest_frequency(np.concatenate(frames)))
+            assert settings.bitrate == sent(session)["target_bitrate"]
+
+    assert [440.0] * 3 == pytest.approx(heard, abs=5)
+
+
+async def test_with_dtx_silence_is_announced_and_then_not_sent(session: Session):
+    frames = []
+    session.tap(lambda position, said, heard: frames.append(position))
+    session.set_opus(OpusSettings(dtx=True))
+    await until(lambda: len(frames) > 30)  # libopus wants to be sure that nobody speaks
+    first, before = len(frames), sent(session)["packets_sent"]
+    await until(lambda: len(frames) >= first + 50)
+
+    # A packet every 400 ms keeps the noise of the silence up to date.
+    assert sent(session)["packets_sent"] - before < 10
 
 
 async def test_playbacks_follow_one_another(session: Session):

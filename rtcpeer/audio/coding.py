@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats import VOICE
+from ..formats import VOICE, OpusSettings
 from .g711 import G711Decoder, G711Encoder
 from .jitter import Decoder
 from .opus import OpusDecoder, OpusEncoder
@@ -21,7 +21,6 @@ DECODERS: Mapping[str, Callable[[], Decoder]] = {
 }
 """What we offer and accept, the best first."""
 
-_BITRATE = 32_000
 # Ours are as long as a tick; shorter ones only for who takes no more at a time. All are lengths of Opus frames.
 _PACKET_TIMES = (0.02, 0.01, 0.005, 0.0025)
 
@@ -50,21 +49,21 @@ class VoiceEncoder:
 
     Args:
         codec: One of ``DECODERS``.
+        settings: Of Opus, within the far end's wishes; G.711 has nothing to set.
     """
 
-    def __init__(self, codec: str = "opus", wishes: ReceiverWishes | None = None) -> None:
-        wishes = wishes or ReceiverWishes()
+    def __init__(
+        self,
+        codec: str = "opus",
+        wishes: ReceiverWishes | None = None,
+        settings: OpusSettings | None = None,
+    ) -> None:
+        self._wishes = wishes = wishes or ReceiverWishes()
         self.codec = codec
         self._opus: OpusEncoder | None = None
         self._encoder: OpusEncoder | G711Encoder
         if codec == "opus":
-            self._encoder = self._opus = OpusEncoder(
-                VOICE.sample_rate,
-                bitrate=min(_BITRATE, wishes.bitrate or _BITRATE),
-                fec=wishes.fec,
-                dtx=wishes.dtx,
-                playback_rate=wishes.playback_rate,
-            )
+            self._encoder = self._opus = self._make_opus(settings or OpusSettings())
         else:
             self._encoder = G711Encoder("mu" if codec == "pcmu" else "A")
         longest = wishes.packet_time or _PACKET_TIMES[0]
@@ -73,6 +72,33 @@ class VoiceEncoder:
         self._factor = VOICE.sample_rate // self.clock_rate
         self._loss = 0.0
         self._silent = False
+
+    def _make_opus(self, settings: OpusSettings) -> OpusEncoder:
+        wishes = self._wishes
+        return OpusEncoder(
+            VOICE.sample_rate,
+            bitrate=min(settings.bitrate, wishes.bitrate or settings.bitrate),
+            complexity=settings.complexity,
+            fec=settings.fec and wishes.fec,
+            packet_loss=self._opus.packet_loss if self._opus is not None else 0,
+            dtx=settings.dtx or wishes.dtx,
+            playback_rate=wishes.playback_rate,
+            application=settings.application,
+        )
+
+    def use(self, settings: OpusSettings) -> None:
+        """Code Opus like this from the next packet on, within the far end's wishes."""
+        if self._opus is None:
+            return
+        if settings.application != self._opus.application:
+            # libopus does not change it while it codes.
+            self._encoder = self._opus = self._make_opus(settings)
+            return
+        wishes = self._wishes
+        self._opus.bitrate = min(settings.bitrate, wishes.bitrate or settings.bitrate)
+        self._opus.complexity = settings.complexity
+        self._opus.fec = settings.fec and wishes.fec
+        self._opus.dtx = settings.dtx or wishes.dtx
 
     @property
     def clock_rate(self) -> int:

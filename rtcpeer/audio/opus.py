@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ _MAX_PAYLOAD = 1275
 _CLOCK_RATE = 48_000
 
 _OK = 0
-_APPLICATION_VOIP = 2048
+_APPLICATIONS = {"voip": 2048, "audio": 2049, "lowdelay": 2051}
 _SET_BITRATE = 4002
 _SET_MAX_BANDWIDTH = 4004
 _SET_COMPLEXITY = 4010
@@ -168,13 +169,18 @@ class OpusEncoder:
         packet_loss: int = 0,
         dtx: bool = False,
         playback_rate: int = 48_000,
+        application: Literal["voip", "audio", "lowdelay"] = "voip",
     ) -> None:
         _check_format(sample_rate, channels)
         self.sample_rate = sample_rate
         self.channels = channels
+        self.application = application
+        """As in ``OpusSettings``; libopus does not change it while it encodes."""
         self._library = library = _libopus()
         error = ctypes.c_int(_OK)
-        self._state = library.opus_encoder_create(sample_rate, channels, _APPLICATION_VOIP, ctypes.byref(error))
+        self._state = library.opus_encoder_create(
+            sample_rate, channels, _APPLICATIONS[application], ctypes.byref(error)
+        )
         _check(error.value, "make an encoder")
         weakref.finalize(self, library.opus_encoder_destroy, self._state)
         # Frame lengths of RFC 6716, 2.1.4, from 2.5 to 60 ms.

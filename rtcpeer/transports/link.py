@@ -11,7 +11,8 @@ from aiortc import MediaStreamTrack
 from numpy.typing import NDArray
 
 from ..audio.jitter import PlayoutFrame
-from ..errors import MediaError
+from ..errors import MediaError, Unsupported
+from ..formats import OpusSettings
 from ..netem import NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
 from ..said import Said
@@ -64,6 +65,14 @@ class Link(ABC):
     @abstractmethod
     def hear(self, now: float) -> PlayoutFrame:
         """Return the 20 ms to be heard now: exactly one frame a tick, always."""
+
+    def set_opus(self, settings: OpusSettings) -> None:
+        """Code what is sent like this, from the next frame on.
+
+        Raises:
+            Unsupported: this transport does not carry Opus.
+        """
+        raise Unsupported(f"{self.protocol.profile.name} sends no Opus")
 
     def adapt(self) -> None:  # noqa: B027 — most transports have nothing to adapt
         """Follow what the far end reports of the network; called once a second."""

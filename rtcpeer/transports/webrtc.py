@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from ..audio.coding import DECODERS, ReceiverWishes, VoiceEncoder
 from ..audio.jitter import MediaPacket, Playout, PlayoutFrame
 from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError
+from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
 from ..protocols.http import IceServer
@@ -66,6 +67,7 @@ class RtcLink(Link):
         gather_timeout: float = 0.5,
         netem: NetworkConditions = CLEAN,
         netem_seed: int | str = 0,
+        opus: OpusSettings | None = None,
     ) -> None:
         self.protocol = protocol
         self.ignored_servers: list[str] = []
@@ -90,8 +92,9 @@ class RtcLink(Link):
         self._video_attached: asyncio.Event | None = None
         self._video_in: aiortc_compat.VideoReceiver | None = None
         self._video_line: RTCRtpTransceiver | None = None
+        self._opus = opus or OpusSettings()
         # Nothing is said, and no payload type is playable, before codecs are negotiated.
-        self._voice = VoiceEncoder()
+        self._voice = VoiceEncoder(settings=self._opus)
         self._wishes = ReceiverWishes()
         self._playout = Playout({})
         self._oversize = 0
@@ -213,7 +216,7 @@ class RtcLink(Link):
         self._playout = Playout({number: DECODERS[name] for number, name in codecs.items() if name in DECODERS})
         if (name := next(iter(codecs.values()), "none")) not in DECODERS:
             raise RemoteProtocolError(f"the far end wants to hear {name}: we have {', '.join(DECODERS)}")
-        self._voice = VoiceEncoder(name, self._wishes)
+        self._voice = VoiceEncoder(name, self._wishes, self._opus)
         # They are bundled: one transport for all lines.
         audio.receiver.transport.on("statechange", self._on_transport_state)
 
@@ -235,6 +238,10 @@ class RtcLink(Link):
             return
         for payload, timestamp in self._voice.encode(pcm, frame):
             self._audio.send(payload, timestamp, level=_level(pcm), voiced=voiced)
+
+    def set_opus(self, settings: OpusSettings) -> None:
+        self._opus = settings
+        self._voice.use(settings)
 
     def hear(self, now: float) -> PlayoutFrame:
         return self._playout.get(now)
