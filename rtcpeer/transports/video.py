@@ -150,8 +150,8 @@ class VideoTrack(VideoStreamTrack):
             frame = await loop.run_in_executor(None, self._source.read)
         except Exception as exc:  # the source may be somebody else's code
             if self.readyState == "live":
-                named = isinstance(exc, MediaError)
-                self._on_failure(exc if named else MediaError(f"{self._source.name}: {type(exc).__name__}: {exc}"))
+                why = f"{self._source.name}: {type(exc).__name__}: {exc}"
+                self._on_failure(exc if isinstance(exc, MediaError) else MediaError(why))
             self.stop()
             raise MediaStreamError from exc  # the word for a track that has ended
         frame.pts = int(self._next * 90_000 / self._source.frame_rate)
