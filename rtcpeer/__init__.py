@@ -44,9 +44,10 @@ from .netem import NetworkConditions
 from .protocols import PROTOCOLS
 
 if TYPE_CHECKING:
+    from .audio.devices import MicrophoneSource, Speaker
     from .audio.frame import AudioFrame
     from .audio.outgoing import Playback
-    from .audio.sources import FileSource, QueueSource, SilenceSource, Source, ToneSource
+    from .audio.sources import FileSource, IteratorSource, QueueSource, SilenceSource, Source, ToneSource
     from .auth import SessionConfigClient
     from .connecting import connect
     from .proxy import session_config_handler
@@ -57,12 +58,15 @@ if TYPE_CHECKING:
 _LAZY = {
     "AudioFrame": "audio.frame",
     "FileSource": "audio.sources",
+    "IteratorSource": "audio.sources",
+    "MicrophoneSource": "audio.devices",
     "Playback": "audio.outgoing",
     "QueueSource": "audio.sources",
     "Session": "session",
     "SessionConfigClient": "auth",
     "SilenceSource": "audio.sources",
     "Source": "audio.sources",
+    "Speaker": "audio.devices",
     "ToneSource": "audio.sources",
     "Turn": "turns",
     "connect": "connecting",
@@ -94,8 +98,10 @@ __all__ = [
     "FileSource",
     "IceError",
     "Interrupted",
+    "IteratorSource",
     "LocalProtocolError",
     "MediaError",
+    "MicrophoneSource",
     "NetworkConditions",
     "OpenTimeout",
     "OpusSettings",
@@ -112,6 +118,7 @@ __all__ = [
     "SignalingError",
     "SilenceSource",
     "Source",
+    "Speaker",
     "SpeechStarted",
     "SpeechStopped",
     "TokenExpired",

@@ -16,7 +16,7 @@ BOTTOM = {"said", "errors", "events", "commands", "formats", "stats", "reconnect
 LAYERS: dict[str, tuple[int, set[str]]] = {
     **{f"rtcpeer.{name}": (0, set[str]()) for name in BOTTOM},
     "rtcpeer.protocols": (1, set()),
-    "rtcpeer.audio": (2, {"numpy", "av"}),
+    "rtcpeer.audio": (2, {"numpy", "av", "sounddevice"}),
     "rtcpeer.transports": (3, {"numpy", "av", "aiohttp", "aiortc", "aioice", "pyee"}),
     "rtcpeer": (4, {"numpy", "av"}),
     "rtcpeer.auth": (4, {"aiohttp"}),

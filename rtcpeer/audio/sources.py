@@ -1,248 +1,38 @@
-"""Where the audio that we say comes from.
-
-A source is read on the event loop by whoever sends, 20 ms at a time, always as ``formats.VOICE``: ``(n, 1)`` int16 at
-48 kHz. It never waits: it returns what it has.
-"""
+"""Every source of audio there is, and what ``play`` makes of what it is given."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import stat
-from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import AsyncIterable, Iterable
+from typing import TypeAlias
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigurationError, MediaError
+from ..errors import ConfigurationError
 from ..formats import VOICE, AudioFormat
-from .resample import Resampler
+from .file_source import FileSource
+from .frame import AudioFrame
+from .pcm import Pcm, format_of
+from .source import Source, checked_read
+from .streams import IteratorSource, PcmSource, QueueSource
 
+__all__ = [
+    "FileSource",
+    "IteratorSource",
+    "PcmSource",
+    "Playable",
+    "QueueSource",
+    "SilenceSource",
+    "Source",
+    "ToneSource",
+    "checked_read",
+    "open_source",
+]
 
-class Source(ABC):
-    """A stream of audio that somebody else pulls. To play your own: subclass, and define ``read``."""
-
-    @property
-    def name(self) -> str:
-        """What error messages call it."""
-        return type(self).__name__
-
-    @abstractmethod
-    def read(self, samples: int) -> NDArray[np.int16] | None:
-        """Return up to ``samples`` of ``(n, 1)`` int16 at 48 kHz, at once.
-
-        An empty array means that there is nothing right now, ``None`` that it has ended.
-
-        Raises:
-            MediaError: it failed; it is not read again.
-        """
-
-    def close(self) -> None:  # noqa: B027 - most sources hold nothing
-        """Let go of what it holds; ``read`` then returns ``None``. May be called twice."""
-
-
-def checked_read(source: Source, samples: int) -> NDArray[np.int16] | None:
-    """Read a source that may be somebody else's code.
-
-    Raises:
-        MediaError: it raised, or returned something other than ``(n <= samples, 1)`` int16; the message names it.
-    """
-    try:
-        pcm = source.read(samples)
-    except MediaError:
-        raise
-    except Exception as exc:
-        raise MediaError(f"{source.name}: {type(exc).__name__}: {exc}") from exc
-    if pcm is None:
-        return None
-    if not isinstance(pcm, np.ndarray):
-        raise MediaError(f"{source.name}: read() returned {type(pcm).__name__}, not an array of int16")
-    if pcm.dtype != np.int16 or pcm.ndim != 2 or pcm.shape[1] != 1 or len(pcm) > samples:
-        raise MediaError(
-            f"{source.name}: read({samples}) returned {pcm.dtype} {pcm.shape}, not int16 (n <= {samples}, 1)"
-        )
-    return pcm
-
-
-class _Fifo:
-    """Blocks of any length in, exact lengths out; all ``(n, 1)`` int16. Whoever puts keeps it bounded."""
-
-    def __init__(self) -> None:
-        self._blocks: deque[NDArray[np.int16]] = deque()
-        self.samples = 0
-
-    def put(self, block: NDArray[np.int16]) -> None:
-        if len(block):
-            self._blocks.append(block)
-            self.samples += len(block)
-
-    def take(self, samples: int) -> NDArray[np.int16]:
-        """Return up to ``samples``, as many as there are."""
-        taken: list[NDArray[np.int16]] = []
-        missing = samples = min(samples, self.samples)
-        while missing:
-            block = self._blocks[0]
-            if len(block) <= missing:
-                taken.append(self._blocks.popleft())
-            else:
-                taken.append(block[:missing])
-                self._blocks[0] = block[missing:]
-            missing -= len(taken[-1])
-        self.samples -= samples
-        if len(taken) == 1:
-            return taken[0]
-        return np.concatenate(taken) if taken else np.empty((0, 1), np.int16)
-
-    def clear(self) -> None:
-        self._blocks.clear()
-        self.samples = 0
-
-
-class FileSource(Source):
-    """Anything FFmpeg can read, as mono; decoded as it is read, so its length does not matter.
-
-    Only regular files, and nothing that they point to: a playlist cannot make us open other files or connections.
-
-    Raises:
-        ConfigurationError: missing, unreadable, empty, or no audio in it. Damage further in is a ``MediaError`` from
-            ``read``, once everything before it was read.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], *, loop: bool = False) -> None:
-        self._path = Path(path)
-        self._loop = loop
-        self._fifo = _Fifo()
-        self._samples = 0
-        self._failure: MediaError | None = None
-        self._container: av.container.InputContainer | None = None
-        self._check_file()
-        try:
-            self._frames = self._decode(*self._open())
-            first = next(self._frames, None)
-        except (av.FFmpegError, ValueError) as exc:
-            self.close()
-            if isinstance(exc, ConfigurationError):
-                raise
-            raise ConfigurationError(
-                f"{self._path} is not audio that can be read ({_reason(exc)}): convert it to WAV, FLAC or Ogg"
-            ) from exc
-        if first is None:
-            self.close()
-            raise self._no_audio()
-        self._fifo.put(first)
-
-    @property
-    def name(self) -> str:
-        return str(self._path)
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds, once through, as the file itself says; ``None`` if it does not."""
-        return self._duration
-
-    def read(self, samples: int) -> NDArray[np.int16] | None:
-        while self._fifo.samples < samples and self._container is not None:
-            try:
-                block = next(self._frames, None)
-            except (av.FFmpegError, ValueError) as exc:
-                # What came before the damage is read first, then this is raised.
-                at = (self._samples + self._fifo.samples) / VOICE.sample_rate
-                self._failure = MediaError(f"{self._path} is damaged {at:.2f} s in ({_reason(exc)})")
-                self._failure.__cause__ = exc
-                block = None
-            if block is None:
-                self._close_container()
-            else:
-                self._fifo.put(block)
-        if self._fifo.samples == 0 and samples > 0:
-            if self._failure is not None:
-                raise self._failure
-            return None
-        pcm = self._fifo.take(samples)
-        self._samples += len(pcm)
-        return pcm
-
-    def close(self) -> None:
-        self._close_container()
-        self._fifo.clear()
-        self._failure = None
-
-    def _close_container(self) -> None:
-        if self._container is not None:
-            self._container.close()
-            self._container = None
-
-    def _check_file(self) -> None:
-        try:
-            status = self._path.stat()
-            if stat.S_ISREG(status.st_mode):
-                self._path.open("rb").close()
-        except OSError as exc:
-            raise ConfigurationError(f"cannot read {self._path}: {exc.strerror}") from exc
-        if stat.S_ISDIR(status.st_mode):
-            raise ConfigurationError(f"{self._path} is a folder: give an audio file")
-        if not stat.S_ISREG(status.st_mode):
-            # Reading a pipe or a device may wait, and with it the event loop.
-            raise ConfigurationError(f"{self._path} is not a regular file: feed a stream through standard input")
-        if status.st_size == 0:
-            raise ConfigurationError(f"{self._path} is empty: give a file with audio in it")
-
-    def _open(self) -> tuple[av.container.InputContainer, av.AudioStream]:
-        # "file:" and the whitelist: a name or a playlist inside must not become a URL. Tags may be in any encoding.
-        self._container = av.open(
-            f"file:{self._path}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
-        )
-        if not self._container.streams.audio:
-            raise self._no_audio()
-        length = self._container.duration
-        self._duration = None if length is None else length / av.time_base
-        return self._container, self._container.streams.audio[0]
-
-    def _no_audio(self) -> ConfigurationError:
-        return ConfigurationError(f"no audio in {self._path}: give a file that has some")
-
-    def _decode(self, container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[NDArray[np.int16]]:
-        """Yield blocks of ``(n, 1)``; over and over when looping."""
-        while True:
-            empty = True
-            for block in _resampled(container, stream):
-                empty = empty and len(block) == 0
-                yield block
-            if empty or not self._loop:
-                return
-            # Opened anew rather than rewound: not every format finds its first sample again by seeking.
-            self._close_container()
-            container, stream = self._open()
-
-
-def _resampled(container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[NDArray[np.int16]]:
-    """Decode to blocks of ``(n, 1)``; whatever rate, layout and sample format, even if they change half-way."""
-    resampler: av.AudioResampler | None = None
-    shape: tuple[str, str, int] | None = None
-    for frame in container.decode(stream):
-        if shape != (now := (frame.format.name, frame.layout.name, frame.sample_rate)):
-            if resampler is not None:
-                yield from _mono(resampler.resample(None))
-            shape = now
-            # To s16, swresample normalises its mix: stereo is averaged, and nothing clips.
-            resampler = av.AudioResampler("s16", "mono", VOICE.sample_rate)
-        assert resampler is not None
-        yield from _mono(resampler.resample(frame))
-    if resampler is not None:
-        yield from _mono(resampler.resample(None))
-
-
-def _mono(frames: list[av.AudioFrame]) -> Iterator[NDArray[np.int16]]:
-    # to_ndarray() leaves out the padding at the end of a plane; bytes(plane) would hand it on.
-    return (frame.to_ndarray().astype(np.int16, copy=False).reshape(-1, 1) for frame in frames)
-
-
-def _reason(exc: Exception) -> str:
-    return getattr(exc, "strerror", None) or str(exc)
+Playable: TypeAlias = str | os.PathLike[str] | Source | Pcm | AsyncIterable[Pcm]
+"""A file name, ``"tone"``, ``"silence"``, ``"mic"``; a source; PCM that is all there, or that an iterator yields."""
 
 
 class ToneSource(Source):
@@ -309,99 +99,60 @@ def _samples_of(duration: float | None) -> int | None:
     return int(duration * VOICE.sample_rate + 0.5)
 
 
-class QueueSource(Source):
-    """What somebody produces while it is played: standard input, a speech synthesis.
+def open_source(
+    spec: Playable, *, format: AudioFormat | None = None, loop: bool = False, start: float = 0.0
+) -> Source:
+    """Return a source for what ``play`` was given; a ``Source`` is returned as it is.
 
-    For one event loop. ``max_seconds`` of audio wait inside at most; nothing is dropped, ``write`` waits instead.
+    ``"tone"`` and ``"silence"`` have no end, nor has ``"mic"``, whose device may take half a second to open. A file
+    that is called like one of these is ``"./tone"``. An async iterator is begun at once: that needs a running loop.
 
     Args:
-        format: Of what is written.
-        name: What error messages call it.
-    """
-
-    def __init__(self, format: AudioFormat = VOICE, *, max_seconds: float = 1.0, name: str = "stream") -> None:
-        if not 0 < max_seconds < float("inf"):
-            raise ConfigurationError(f"max_seconds={max_seconds}: give a number over 0")
-        self.format = format
-        self._name = name
-        self._limit = max(1, round(max_seconds * VOICE.sample_rate))
-        self._resampler = Resampler(format, VOICE)
-        self._fifo = _Fifo()
-        self._cut = b""
-        self._ended = False
-        self._room = asyncio.Event()
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    async def write(self, pcm: bytes | bytearray | memoryview | NDArray[np.int16]) -> None:
-        """Queue interleaved little-endian bytes, cut anywhere, or ``(n, channels)`` int16; wait while it is full.
-
-        How long depends on whoever plays it: give it a timeout of your own if that may never happen.
-
-        Raises:
-            MediaError: the wrong shape, or ended: by ``end()``, or because the playback was cancelled.
-        """
-        array = self._array(pcm)
-        if len(array) == 0 and not self._ended:
-            return
-        step = self.format.sample_rate // 10
-        for start in range(0, max(1, len(array)), step):
-            while self._fifo.samples >= self._limit and not self._ended:
-                self._room.clear()
-                await self._room.wait()
-            if self._ended:
-                raise MediaError(f"{self._name} has ended: it plays nothing more")
-            self._fifo.put(self._resampler.feed(array[start : start + step]))
-
-    def end(self) -> None:
-        """Say that nothing follows; what was written is played to its end."""
-        if not self._ended:
-            self._ended = True
-            self._cut = b""
-            self._fifo.put(self._resampler.flush())
-            self._room.set()
-
-    def read(self, samples: int) -> NDArray[np.int16] | None:
-        pcm = self._fifo.take(samples)
-        if self._fifo.samples < self._limit:
-            self._room.set()
-        return None if len(pcm) == 0 and self._ended and samples > 0 else pcm
-
-    def close(self) -> None:
-        self.end()
-        self._fifo.clear()
-
-    def _array(self, pcm: bytes | bytearray | memoryview | NDArray[np.int16]) -> NDArray[np.int16]:
-        channels = self.format.channels
-        if isinstance(pcm, np.ndarray):
-            if pcm.dtype != np.int16 or pcm.ndim != 2 or pcm.shape[1] != channels:
-                raise MediaError(f"{self._name}: {pcm.dtype} {pcm.shape} was written, not int16 (n, {channels})")
-            # Resampling may return its input; the caller's array stays the caller's.
-            return pcm.copy()
-        data = self._cut + bytes(pcm)
-        whole = len(data) - len(data) % (2 * channels)
-        self._cut = data[whole:]
-        return np.frombuffer(data[:whole], "<i2").astype(np.int16, copy=False).reshape(-1, channels)
-
-
-def open_source(spec: str | os.PathLike[str] | Source, *, loop: bool = False) -> Source:
-    """Return a source for ``"tone"``, ``"silence"`` (both without end) or a file; a ``Source`` is returned as it is.
-
-    A file that is called like one of these is ``"./tone"``.
+        format: Of bytes and arrays, and of an iterator that yields such; everything else says it itself.
+        loop: Again and again: files, bytes and arrays.
+        start: Seconds to leave out at the beginning, the first time: files, bytes and arrays.
 
     Raises:
-        ConfigurationError: see ``FileSource``; or ``loop`` with a ``Source``, which cannot be rewound.
+        ConfigurationError: no such file (see ``FileSource``) or device, or an option that this cannot have.
+        MediaError: PCM that is not in ``format``, or a device that cannot be opened.
     """
+    is_pcm = isinstance(spec, bytes | bytearray | memoryview | np.ndarray | AudioFrame | av.AudioFrame)
+    is_file = isinstance(spec, str | os.PathLike) and spec not in ("tone", "silence", "mic")
+    if (loop or start) and not (is_file or is_pcm):
+        raise ConfigurationError(f"{_name(spec)}: only files, bytes and arrays can be looped or begun later")
+    if format is not None and not is_pcm and not isinstance(spec, AsyncIterable):
+        raise ConfigurationError(f"{_name(spec)}: only bytes, arrays and iterators are told their format")
+    if not 0 <= start < float("inf"):
+        raise ConfigurationError(f"start={start}: give seconds of 0 or more")
     match spec:
         case Source():
-            if loop:
-                raise ConfigurationError(f"{spec.name}: only files can be looped")
             return spec
         case "tone":
             return ToneSource()
         case "silence":
             return SilenceSource()
+        case "mic":
+            from .devices import MicrophoneSource  # needs an extra
+
+            return MicrophoneSource()
+        case str() | os.PathLike():
+            return FileSource(spec, loop=loop, start=start)
+        case AsyncIterable():
+            return IteratorSource(spec, format)
+        case bytes() | bytearray() | memoryview() | np.ndarray() | AudioFrame() | av.AudioFrame():
+            known = format or format_of(spec)
+            if known is None:
+                raise ConfigurationError("bytes and arrays need a format: play(pcm, format=AudioFormat(24_000))")
+            return PcmSource(spec, known, loop=loop, start=start)
+        case Iterable():
+            raise ConfigurationError(
+                f"{_name(spec)} would hold up the event loop for its next item: give an async iterator"
+            )
         case _:
-            return FileSource(spec, loop=loop)
+            raise ConfigurationError(f"{_name(spec)} is nothing that can be played: give a file, PCM or a Source")
+
+
+def _name(spec: object) -> str:
+    if isinstance(spec, Source):
+        return spec.name
+    return str(spec) if isinstance(spec, str | os.PathLike) else type(spec).__name__

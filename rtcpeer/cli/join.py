@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..errors import ConfigurationError, ConnectionLost, RtcPeerError
+from ..errors import ConfigurationError, ConnectionLost, MediaError, RtcPeerError
+from ..events import ErrorReported
 
 if TYPE_CHECKING:
+    from ..audio.devices import Speaker
     from ..audio.sources import QueueSource, Source
     from ..connecting import Connecting
     from ..session import Session
@@ -39,11 +41,12 @@ def join(
     play: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE|tone|silence|-",
+            metavar="FILE|tone|silence|mic|-",
             help="What to say; repeat it: one after the other. `-` is s16le mono from stdin, at --rate.",
         ),
     ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Say the last file again and again.")] = False,
+    speaker: Annotated[bool, typer.Option("--speaker", help="Let the speaker sound what is heard.")] = False,
     rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate of `--play -`.")] = 24_000,
     record: Annotated[Path | None, typer.Option(metavar="DIR", help="Leave the call folder here.")] = None,
     record_format: Annotated[Literal["ogg", "wav", "mka"], typer.Option(help="Of the recording.")] = "ogg",
@@ -100,7 +103,7 @@ def join(
     async def work() -> int:
         sources = _open_sources(play or [], loop, rate)
         with console:
-            return await _join(connecting, sources, settings, duration, console)
+            return await _join(connecting, sources, settings, duration, console, _open_speaker() if speaker else None)
 
     raise typer.Exit(run_until_signal(work()))
 
@@ -111,19 +114,34 @@ async def _join(
     settings: dict[str, str],
     duration: float | None,
     console: CallConsole,
+    speaker: Speaker | None,
 ) -> int:
     from .console import summarize
 
     session = await connecting
+    sounding = asyncio.create_task(_sound(session, speaker)) if speaker is not None else None
     turns = 0
     try:
         turns = await _talk(session, sources, settings, duration)
     finally:
         # After a cancel too: the recording is finished and the far end told before we go.
         await session.close()
+        if sounding is not None:
+            await sounding  # the session's audio has ended, and it with it
         for line in summarize(session, turns):
             console.say(line)
     return 0
+
+
+async def _sound(session: Session, speaker: Speaker) -> None:
+    """Let the speaker sound what is heard, for as long as there is a speaker."""
+    try:
+        async for frame in session.audio:
+            speaker.write(frame)
+    except MediaError as exc:
+        session.report(ErrorReported(str(exc), code="media"))
+    finally:
+        await speaker.aclose()
 
 
 async def _talk(session: Session, sources: list[Source], settings: dict[str, str], duration: float | None) -> int:
@@ -188,9 +206,15 @@ def _open_sources(specs: list[str], loop: bool, rate: int) -> list[Source]:
             _pump_stdin(queue)
             sources.append(queue)
         else:
-            last = number == len(specs) and spec not in ("tone", "silence")
+            last = number == len(specs) and spec not in ("tone", "silence", "mic")
             sources.append(open_source(spec, loop=loop and last))
     return sources
+
+
+def _open_speaker() -> Speaker:
+    from ..audio.devices import Speaker
+
+    return Speaker()
 
 
 def _pump_stdin(queue: QueueSource) -> None:

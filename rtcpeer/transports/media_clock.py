@@ -20,6 +20,10 @@ SLOTS = 4
 SLOT = FRAME_DURATION / SLOTS
 # A loop that was blocked longer than this is not caught up with: a burst of a hundred frames helps nobody.
 MAX_CATCH_UP = 0.2
+# Later than this, a listener's buffer begins to notice: what `late_slots` counts.
+LATE = 0.01
+# A loop that was blocked again within this time still is in the same trouble, which was said once.
+EPISODE = 10.0
 
 Tick = Callable[[int, float], None]
 """Called with the number of the 20 ms frame since the clock started, and the time now (seconds, monotonic)."""
@@ -49,6 +53,14 @@ class MediaClock:
         """20 ms frames that were never served, because the loop was blocked for longer than the catch-up limit."""
         self.worst_lateness = 0.0
         """Seconds by which the latest slot so far was served too late."""
+        self.late_slots = 0
+        """Slots that were served more than 10 ms too late."""
+        self.episodes = 0
+        """How often the loop was blocked for longer than the catch-up limit; one that lasts is one."""
+        self._episode_ends = float("-inf")
+        self._served = 0.0  # when the last ticks were over
+        self._slowest = ("", 0.0)  # of the ticks since it was last on time
+        self._part = ("", 0.0)  # of the tick that runs
 
     def add(self, tick: Tick) -> None:
         """Serve ``tick`` from now on, in the least crowded slot."""
@@ -67,27 +79,64 @@ class MediaClock:
             self._timer.cancel()
             self._timer = None
 
+    def blame(self, what: str, seconds: float) -> None:
+        """Name what was slow within the tick that runs now, for the warning there may be."""
+        if seconds > self._part[1]:
+            self._part = (what, seconds)
+
     def _schedule(self) -> None:
         self._timer = self._call_at(self._origin + self._next * SLOT, self._serve)
 
     def _serve(self) -> None:
         now = self._time()
-        late = now - (self._origin + self._next * SLOT)
+        deadline = self._origin + self._next * SLOT
+        late = now - deadline
         self.worst_lateness = max(self.worst_lateness, late)
         if late > MAX_CATCH_UP:
-            skipped = int(late / FRAME_DURATION)
-            logger.warning("the event loop was blocked for %.0f ms: skipping %d frames", late * 1000, skipped)
-            self.frames_skipped += skipped
-            self._next += skipped * SLOTS
+            self._skip(deadline, now)
+        if late <= LATE:
+            self._slowest = ("", 0.0)
         while self._origin + self._next * SLOT <= now:
+            self.late_slots += self._origin + self._next * SLOT + LATE < now
             frame, slot = divmod(self._next, SLOTS)
             self._next += 1
             for tick in tuple(self._slots[slot]):
+                began = self._time()
+                self._part = ("", 0.0)
                 try:
                     tick(frame, now)
                 except Exception:
                     # One session's bug must not stop the others' audio.
                     logger.exception("a session's tick failed: it is no longer served")
                     self.remove(tick)
+                took = self._time() - began
+                if took > self._slowest[1]:
+                    self._slowest = (self._part[0] if self._part[1] > took / 2 else _name(tick), took)
+        self._served = self._time()
         if any(self._slots):
             self._schedule()
+
+    def _skip(self, deadline: float, now: float) -> None:
+        """Leave out what cannot be caught up with, and warn, once while it goes on."""
+        late = now - deadline
+        skipped = int(late / FRAME_DURATION)
+        self.frames_skipped += skipped
+        self._next += skipped * SLOTS
+        if now > self._episode_ends:
+            self.episodes += 1
+            ours = max(0.0, self._served - deadline)
+            what, took = self._slowest
+            if ours >= late / 2 and what:
+                cause = f"{what} took {took * 1000:.0f} ms of it"
+            else:
+                cause = "something else on this event loop held it up (PYTHONASYNCIODEBUG=1 names it)"
+            logger.warning(
+                "audio was %.0f ms late: %s; skipping %d frames, and saying no more while this goes on",
+                *(late * 1000, cause, skipped),
+            )
+        self._episode_ends = now + EPISODE
+
+
+def _name(tick: Tick) -> str:
+    owner = getattr(tick, "__self__", None)
+    return f"the audio path of {owner!r}" if owner is not None else getattr(tick, "__qualname__", repr(tick))

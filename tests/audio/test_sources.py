@@ -265,7 +265,7 @@ async def test_a_writer_is_told_when_the_playback_was_cancelled() -> None:
 
 
 async def test_a_queue_refuses_arrays_of_another_shape() -> None:
-    for wrong in (np.zeros((10, 2), np.int16), np.zeros(10, np.int16), np.zeros((10, 1), np.float32)):
+    for wrong in (np.zeros((10, 2), np.int16), np.zeros((1, 10), np.int16), np.zeros((10, 1), np.int32)):
         with pytest.raises(MediaError, match=r"stream: .* was written"):
             await QueueSource().write(wrong)  # type: ignore[arg-type]
 
@@ -314,7 +314,7 @@ def test_words_and_paths_become_sources(tmp_path: Path) -> None:
     assert isinstance(open_source(path), FileSource)
     assert isinstance(open_source(str(path), loop=True), FileSource)
     assert open_source(own) is own
-    with pytest.raises(ConfigurationError, match="only files can be looped"):
+    with pytest.raises(ConfigurationError, match="only files, bytes and arrays can be looped"):
         open_source(own, loop=True)
 
 
