@@ -1,4 +1,4 @@
-"""A network emulator on the datagrams of one peer connection: what it sends and what it receives, each for itself."""
+"""A network emulator on one link's datagrams: on what it sends and on what it receives, each for itself."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Pass = Callable[[], None]
 class Impairment:
     """Delays, drops and doubles datagrams as two emulators say.
 
-    RTP and RTCP only, unless the conditions say ``all``. What waits is bounded by the emulators. Attach it when the
-    candidates are gathered; close it before the peer connection: what is on its way then is dropped, and the goodbye
-    goes unimpaired.
+    RTP and RTCP only, unless the conditions say ``all``. What waits is bounded by the emulators. Datagrams are given
+    to it, or it takes them from a peer connection: attach it when the candidates are gathered, close it before the
+    connection. What is on its way then is dropped, and the goodbye goes unimpaired.
 
     Args:
         seed: Of both directions, which differ.
@@ -37,7 +37,7 @@ class Impairment:
         self._timer: asyncio.TimerHandle | None = None
         self._pc: RTCPeerConnection | None = None
         self._detach: Callable[[], None] | None = None
-        self._used = False
+        self._used = not conditions.clean
 
     @property
     def conditions(self) -> NetworkConditions:
@@ -47,6 +47,7 @@ class Impairment:
     @conditions.setter
     def conditions(self, conditions: NetworkConditions) -> None:
         self._outgoing.conditions = self._incoming.conditions = conditions
+        self._used = self._used or not conditions.clean
         self._intercept()
 
     def attach(self, pc: RTCPeerConnection) -> None:
@@ -56,8 +57,7 @@ class Impairment:
 
     def _intercept(self) -> None:
         if self._pc is not None and self._detach is None and not self.conditions.clean:
-            self._used = True
-            self._detach = aiortc_compat.intercept_datagrams(self._pc, self._send, self._receive)
+            self._detach = aiortc_compat.intercept_datagrams(self._pc, self.send, self.receive)
 
     def stats(self) -> dict[str, Any] | None:
         """Return what was done in both directions; ``None``: this call was never impaired."""
@@ -78,10 +78,12 @@ class Impairment:
             self._detach()
             self._detach = None
 
-    def _send(self, data: bytes, passing: Pass) -> None:
+    def send(self, data: bytes, passing: Pass) -> None:
+        """Call ``passing`` when the datagram has come through: later, now, twice or never."""
         self._impair(self._outgoing, data, passing)
 
-    def _receive(self, data: bytes, passing: Pass) -> None:
+    def receive(self, data: bytes, passing: Pass) -> None:
+        """The same for what arrives."""
         self._impair(self._incoming, data, passing)
 
     def _impair(self, emulator: Emulator, data: bytes, passing: Pass) -> None:
