@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import Self
-from weakref import WeakSet
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,28 +19,37 @@ class Heard:
     """For ``async for``: each iteration is a reader of its own, from now on."""
 
     def __init__(self) -> None:
-        # Weak: a reader that was left with `break` is gone when its loop is.
-        self._readers: WeakSet[AudioReader] = WeakSet()
+        # Weak: a reader that was left with `break` is gone when its loop is. No WeakSet: iterating one costs more
+        # than all the rest.
+        self._readers: list[ref[AudioReader]] = []
         self._ended = False
 
     def put(self, pcm: NDArray[np.int16], t: float) -> None:
         """Give every reader ``(960, 1)`` at 48 kHz, played out at ``t``."""
-        for reader in self._readers:
-            reader._put(pcm, t)
+        for each in self._readers:
+            reader = each()
+            if reader is not None:
+                reader._put(pcm, t)
 
     def end(self) -> None:
         """The session is over: readers finish what they hold."""
         self._ended = True
-        for reader in self._readers:
-            reader._end()
+        for each in self._readers:
+            reader = each()
+            if reader is not None:
+                reader._end()
 
     def in_format(self, audio_format: AudioFormat) -> AudioReader:
         """Return a reader that gives another rate or number of channels."""
         reader = AudioReader(audio_format)
         if self._ended:
             reader._end()
-        self._readers.add(reader)
+        self._readers.append(ref(reader, self._forget))
         return reader
+
+    def _forget(self, reader: ref[AudioReader]) -> None:
+        # A new list: the old one may be in the middle of a put.
+        self._readers = [each for each in self._readers if each is not reader]
 
     def __aiter__(self) -> AudioReader:
         return self.in_format(VOICE)
@@ -59,13 +68,20 @@ class AudioReader:
         self.frames_dropped = 0
 
     def _put(self, pcm: NDArray[np.int16], t: float) -> None:
+        if self._format == VOICE:
+            self._append(pcm.copy(), t)  # a reader may write into what it gets
+            self._wake()
+            return
         # A resampler gives a few samples more or less each time; frames are exact.
         self._rest = np.concatenate([self._rest, self._resampler.feed(pcm)])
         while len(self._rest) >= self._format.frame_samples:
             frame, self._rest = np.split(self._rest, [self._format.frame_samples])
-            self.frames_dropped += len(self._frames) == self._frames.maxlen
-            self._frames.append(AudioFrame(frame, self._format, t))
+            self._append(frame, t)
         self._wake()
+
+    def _append(self, samples: NDArray[np.int16], t: float) -> None:
+        self.frames_dropped += len(self._frames) == self._frames.maxlen
+        self._frames.append(AudioFrame(samples, self._format, t))
 
     def _end(self) -> None:
         self._ended = True
