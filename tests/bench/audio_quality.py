@@ -4,7 +4,7 @@ Every contestant runs in a process of its own; a userspace relay between the two
 drawn from the seed by its number. In real time: a round of calls takes half a minute. How to read the results is said
 in docs/audio-quality.md, whose tables this program writes. Nothing is asserted: a benchmark informs, tests decide.
 
-    python tests/bench/audio_quality.py [--quick] [--seeds 3] [--parallel 9] [--docs docs]
+    python tests/bench/audio_quality.py [--quick] [--seeds 3] [--only outage] [--parallel 9] [--docs docs]
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from quality.conditions import CONDITIONS, Condition
 from quality.figures import delay_95th, delay_growth, middle
 from quality.measure import Measured, at_16k, measure
 from quality.recording import heard
-from quality.report import console_tables, draw, noise, write_markdown
+from quality.report import INTERRUPTED, as_json, console_tables, draw, noise, write_markdown
 from quality.sending import Fates, encode, packet_fates
 from quality.speech import FRAME, LENGTH, RATE, WARM_UP, material
 from rich.console import Console
@@ -64,15 +64,15 @@ class Cell:
     measured: Measured | None = None
 
 
-def plan(seeds: int, quick: bool, folder: Path) -> list[list[Cell]]:
+def plan(seeds: int, quick: bool, only: str, folder: Path) -> list[list[Cell]]:
     """Return what is to be measured, in groups that must run at the same time to be compared."""
     groups = []
     for seed in range(1, seeds + 1):
         for condition in CONDITIONS:
-            if quick and condition.name not in QUICK:
+            if only not in condition.name or (quick and condition.name not in QUICK):
                 continue
             groups.append([Cell("receive", each, condition, seed, folder) for each in PROGRAMS])
-        sending = [condition for condition in CONDITIONS if condition.name in SENDING]
+        sending = [each for each in CONDITIONS if each.name in SENDING and only in each.name]
         groups += [[Cell("send", each, condition, seed, folder) for each in PROGRAMS] for condition in sending]
     for number, cell in enumerate(cell for group in groups for cell in group):
         cell.file = folder / f"{number}.heard"
@@ -183,7 +183,7 @@ def _row(role: str, contestant: str, cells: Sequence[Cell]) -> dict[str, Any]:
         row["delay_95th"] = middle(delay_95th(each) for each in measured)
         row["delay_growth"] = middle(delay_growth(each) for each in measured)
         row["sender_lateness"] = middle(cell.lateness for cell in cells if cell.failure is None)
-        if "outage" in condition.netem:
+        if condition.name in INTERRUPTED:
             row["delay_over_time"] = [each.delays for each in measured]
     else:
         row["bitrate"] = middle(_bitrate(cell) for cell, _ in known)
@@ -234,6 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one seed, three networks: two minutes")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="networks whose name has this in it")
     parser.add_argument("--parallel", type=int, default=9, help="calls at the same time")
     parser.add_argument("--docs", type=Path, help="folder of the documents to write the results into")
     options = parser.parse_args()
@@ -245,7 +246,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="audio-quality-") as name:
         folder = Path(name)
-        groups = plan(1 if options.quick else options.seeds, options.quick, folder)
+        groups = plan(1 if options.quick else options.seeds, options.quick, options.only, folder)
         asyncio.run(measure_all(groups, options.parallel, _write_said(material()[0], folder), console))
         console.print("listening to what was heard", highlight=False)
         with ProcessPoolExecutor() as pool:
@@ -272,7 +273,7 @@ def main() -> None:
     console.print(f"{noise(results)} {results['seconds']} s.", highlight=False)
     if options.docs is not None:
         (options.docs / "bench").mkdir(exist_ok=True)
-        (options.docs / "bench" / "audio.json").write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n")
+        (options.docs / "bench" / "audio.json").write_text(as_json(results))
         draw(results, options.docs / "bench" / "audio.png")
         write_markdown(results, options.docs / "audio-quality.md")
     if any(cell.failure is not None for cell in cells):

@@ -180,6 +180,8 @@ class Call:
             return
         assert self._sender is not None
         await asyncio.sleep(at - asyncio.get_running_loop().time())
+        # It has been sending silence for a while: give all senders the same losses at the same words.
+        self.relay.begin()
         self.began = (await self._sender.ask("speak", "speaking"))["t"] / 1e9
 
     async def count(self) -> None:

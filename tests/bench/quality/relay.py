@@ -30,6 +30,10 @@ class _Side(asyncio.DatagramProtocol):
         self.media_packets = 0
         self.media_lost = 0
 
+    def begin(self) -> None:
+        self._first = None
+        self.media_packets = self.media_lost = 0
+
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
@@ -73,6 +77,10 @@ class Relay:
         loop = asyncio.get_running_loop()
         for side in (self._from_sender, self._from_receiver):
             await loop.create_datagram_endpoint(lambda side=side: side, (host, 0))  # type: ignore[misc]
+
+    def begin(self) -> None:
+        """Count packets, and their fates, from the next one on."""
+        self._from_sender.begin()
 
     def close(self) -> None:
         for side in (self._from_sender, self._from_receiver):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from rich.table import Table
 from .conditions import OUTAGE_BEGINS, OUTAGE_ENDS
 
 ORDER = ("aiortc", "libwebrtc", "rtcpeer")
+INTERRUPTED = {"2 s outage": (OUTAGE_BEGINS, OUTAGE_ENDS), "300 ms stall": (OUTAGE_BEGINS, OUTAGE_BEGINS + 0.3)}
+"""Networks that fail for a moment, and when, in seconds of the measured speech."""
 _COLOURS = {"aiortc": "#b0a8a0", "libwebrtc": "#4878a8", "rtcpeer": "#d0602c"}
 _BEGIN, _END = "<!-- results: written by make bench-audio -->", "<!-- end of results -->"
 
@@ -56,7 +59,7 @@ def _tables(results: dict[str, Any]) -> Iterator[tuple[str, Cells, list[Cells]]]
             for name in received
         ],
     )
-    interrupted = [name for name in received if name in ("2 s outage", "300 ms stall")]
+    interrupted = [name for name in received if name in INTERRUPTED]
     if interrupted:
         yield (
             "Delay 5 s after it was over, less the delay before, in ms",
@@ -125,9 +128,9 @@ def write_markdown(results: dict[str, Any], path: Path) -> None:
     Raises:
         ValueError: it has no such marks.
     """
-    machine = results["machine"]
+    machine, seeds = results["machine"], results["seeds"]
     lines = [
-        f"{results['date']}, `{results['command']}`, {results['seconds']} s. Medians of {results['seeds']} seed(s); "
+        f"{results['date']}, `{results['command']}`, {results['seconds']} s. Medians of {seeds} seed{'s' * (seeds > 1)}; "
         f"Python {machine['python']}, {machine['cpus']} CPUs, aiortc {machine['aiortc']}, PyAV {machine['av']}, "
         f"@roamhq/wrtc {machine['@roamhq/wrtc']}. {noise(results)}",
     ]
@@ -155,7 +158,9 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
     rows = [row for row in results["rows"] if row["role"] == "receive"]
     names = list(dict.fromkeys(row["condition"] for row in rows))
-    figure, (above, below) = plt.subplots(2, 1, figsize=(11, 8.5), layout="constrained")
+    figure = plt.figure(figsize=(12, 8.5), layout="constrained")
+    grid = figure.add_gridspec(2, len(INTERRUPTED))
+    above = figure.add_subplot(grid[0, :])
     for place, who in enumerate(ORDER):
         own = {row["condition"]: row for row in rows if row["contestant"] == who}
         at = np.arange(len(names)) + 0.27 * (place - 1)
@@ -167,29 +172,38 @@ def draw(results: dict[str, Any], path: Path) -> None:
     for x, name in enumerate(names):
         if (goal := results["goals"].get(name)) is not None:
             above.plot([x - 0.42, x + 0.42], [goal, goal], "--", color="black", linewidth=1)
-    above.set_xticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
+    above.set_xticks(range(len(names)), [name.replace(", ", ",\n").replace(" in ", "\nin ") for name in names])
     above.set_ylim(1, 4.64)
     above.set_ylabel("PESQ-WB")
     above.set_title("What is heard: medians; dots are single runs, dashes what rtcpeer is to reach", loc="left")
-    above.legend(loc="upper right", ncols=3, framealpha=0.9)
+    figure.legend(*above.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)
 
-    for row in rows:
-        for number, delays in enumerate(row.get("delay_over_time", ())):
-            label = row["contestant"] if number == 0 else None
-            when, delay = [each[0] for each in delays], [1000 * each[1] for each in delays]
-            below.plot(when, delay, ".", color=_COLOURS[row["contestant"]], label=label, markersize=3)
-    below.axvspan(OUTAGE_BEGINS, OUTAGE_ENDS, color="#eeeeee")
-    below.text((OUTAGE_BEGINS + OUTAGE_ENDS) / 2, 10, "outage", ha="center", va="bottom", color="#666666")
-    below.set_ylim(bottom=0)
-    below.set_xlim(0, 20)
-    below.set_xlabel("seconds of speech")
-    below.set_ylabel("mouth to ear, ms")
-    below.set_title("Delay through an outage of 2 s, all runs", loc="left")
-    if below.get_legend_handles_labels()[0]:
-        below.legend(loc="upper left", ncols=3, framealpha=0.9)
-    for axes in (above, below):
+    panels = [above]
+    for place, (name, (begins, ends)) in enumerate(INTERRUPTED.items()):
+        panels.append(below := figure.add_subplot(grid[1, place]))
+        for row in rows:
+            if row["condition"] == name:
+                for delays in row.get("delay_over_time", ()):
+                    when, delay = [each[0] for each in delays], [1000 * each[1] for each in delays]
+                    below.plot(when, delay, ".", color=_COLOURS[row["contestant"]], markersize=3)
+        below.axvspan(begins, ends, color="#e4e4e4")
+        below.set_ylim(bottom=0)
+        below.set_xlim(0, 20)
+        below.set_xlabel("seconds of speech")
+        below.set_ylabel("mouth to ear, ms")
+        below.set_title(f"Delay through the {name}, all runs", loc="left")
+    for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def as_json(results: dict[str, Any]) -> str:
+    """Return JSON with one row of the results a line: to be read, and to be compared."""
+    rows = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in results["rows"])
+    head = json.dumps(
+        {name: value for name, value in results.items() if name != "rows"}, ensure_ascii=False, indent=1
+    )
+    return f'{head[:-2]},\n "rows": [\n  {rows}\n ]\n}}\n'
