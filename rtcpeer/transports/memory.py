@@ -144,7 +144,7 @@ class MemoryLink(Link):
     def _report(self, other: MemoryLink) -> bytes:
         """Make a receiver report (RFC 3550, 6.4.2)."""
         stats = self._playout.stats
-        now = stats.packets_lost, stats.packets_received - stats.packets_duplicated
+        now = stats.packets_lost, stats.packets_received
         lost, received = (each - before for each, before in zip(now, self._reported, strict=True))
         self._reported = now
         expected = max(1, lost + received)
