@@ -18,6 +18,7 @@ from .errors import ConfigurationError, RtcPeerError
 from .protocols import find_protocol
 from .protocols.base import VoiceProtocol
 from .protocols.http import is_token
+from .protocols.rtc import RtcProtocol
 from .protocols.session_config import SessionConfig, parse_session_config, session_config_request
 from .transports.http import check_http_url, environment_proxy, exchange, redact_url
 
@@ -56,7 +57,10 @@ class SessionConfigClient:
             raise ConfigurationError("the API key is empty; is RTCPEER_API_KEY set?")
         if not is_token(self._api_key):
             raise ConfigurationError("the API key holds spaces or other characters that no key has; is it whole?")
-        self._protocol = find_protocol(protocol)
+        found = find_protocol(protocol)
+        if not issubclass(found, RtcProtocol):
+            raise ConfigurationError(f"{found.profile.name} has no session config: it is not WebRTC")
+        self._protocol = found
         self._options: dict[str, str] = {}
         if email is not None:
             self._options["email"] = self._protocol.configure({"email": email})["email"]

@@ -21,3 +21,23 @@ class UpdateSession(Command):
     temperature: float | None = None
     instructions: str | None = None
     modalities: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt(Command):
+    """Stop the agent's turn: the user has something to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndUtterance(Command):
+    """The user has said all: answer now, without waiting for a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Command):
+    """Say that you are there: a ``Pong`` is the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(Command):
+    """End the session."""

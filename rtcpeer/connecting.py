@@ -1,6 +1,9 @@
-"""From nothing to a running session: token, ICE servers, offer, answer, transport, channel.
+"""From nothing to a running session.
 
-``connect`` is the caller's way, ``accept`` the way of whoever is called (the mock).
+Over WebRTC: token, ICE servers, offer, answer, transport, channel. Over WebSocket: the REST step, the socket, and the
+word that the far end is ready.
+
+``connect`` is the caller's way, ``accept`` and ``accept_socket`` the ways of whoever is called (the mock).
 """
 
 from __future__ import annotations
@@ -8,27 +11,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp import web
 
 from .auth import fetch_session_config
 from .call_folder import CallFolder, RecordFormat
 from .errors import ConfigurationError, IceError, OpenTimeout, RtcPeerError
 from .events import ConversationStarted, ErrorReported, PhaseCompleted
 from .formats import OpusSettings
-from .netem import CLEAN, NetworkConditions
+from .netem import CLEAN, NetworkConditions, StreamEmulator
 from .protocols import find_protocol
 from .protocols.base import Side, VoiceProtocol
-from .protocols.http import IceServer, Offer
+from .protocols.http import HttpRequest, IceServer, Offer, Ticket
+from .protocols.rtc import RtcProtocol
+from .protocols.websocket import WebSocketProtocol
 from .session import Session
 from .transports.http import check_http_url, environment_proxy, exchange, redact_url
 from .transports.link import Link
 from .transports.video import VideoSource, open_video
 from .transports.webrtc import IcePolicy, RtcLink
+from .transports.websocket import WebSocketLink, dial
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +71,12 @@ def connect(
 
     Args:
         protocol: A name from ``rtcpeer.PROTOCOLS``, or a codec class of your own.
-        url: The service's base URL.
-        api_key: Traded for an ephemeral token. Exactly one of ``api_key``, ``token`` and ``session_config_url``.
+        url: The service's base URL; over WebSocket it may be the full socket URL (``wss://…?token=…``) instead.
+        api_key: Traded for an ephemeral token. Exactly one of ``api_key``, ``token`` and ``session_config_url``; none
+            with a full socket URL that holds a token.
         token: An ephemeral token, or an async callable that makes one.
-        session_config_url: A backend of yours that answers with a token and ICE servers, such as ``rtcpeer proxy``.
-        params: Call parameters of the protocol, by its names: voice, temperature, instructions, …
+        session_config_url: A backend of yours that answers with what one session needs, such as ``rtcpeer proxy``.
+        params: Call parameters of the protocol, by its names: voice, temperature, agent_id, …
         transcribe: Ask for transcripts of what we say.
         video: A file or ``"test"`` to send; ``None`` leaves the video line empty, ``False`` leaves it out.
         ice_policy: ``"relay"`` goes through TURN only.
@@ -82,12 +92,16 @@ def connect(
         ConfigurationError: something asked for cannot be done; nothing was sent.
         AuthError, SignalingError, IceError, OpenTimeout, RemoteProtocolError: that phase failed.
     """
-    if sum(each is not None for each in (api_key, token, session_config_url)) != 1:
-        raise ConfigurationError("give exactly one of api_key, token and session_config_url")
     found = find_protocol(protocol)
-    check_http_url(url)
+    full = issubclass(found, WebSocketProtocol) and urlsplit(url).scheme in ("ws", "wss")
+    credentials = sum(each is not None for each in (api_key, token, session_config_url))
+    if credentials > 1 or (credentials == 0 and not full):
+        raise ConfigurationError("give exactly one of api_key, token and session_config_url")
+    check_http_url("http" + url.removeprefix("ws") if full else url)
     checked = found.configure(params or {}, transcribe=transcribe)
     conditions = NetworkConditions.of(netem)
+    if issubclass(found, WebSocketProtocol):
+        _check_for_socket(found, url, api_key, session_config_url, checked, video, ice_policy, conditions)
 
     async def open_session() -> Session:
         session = Session(found(Side.CLIENT, checked), asyncio.get_running_loop().time())
@@ -95,7 +109,12 @@ def connect(
         if picture:
             # The link closes it with its track; a call that fails before has none.
             session.on_close(picture.close)
-        opening = _Opening(session, url, http_timeout)
+        opening: _RtcOpening | _SocketOpening
+        if isinstance(session.protocol, WebSocketProtocol):
+            opening = _SocketOpening(session, session.protocol, url, http_timeout)
+        else:
+            assert isinstance(session.protocol, RtcProtocol)
+            opening = _RtcOpening(session, session.protocol, url, http_timeout)
         deadline = asyncio.timeout(open_timeout)
         try:
             if record is not None:
@@ -158,13 +177,31 @@ class Connecting:
 
 
 class _Opening:
-    """The caller's way up, phase by phase."""
+    """A caller's way up, phase by phase."""
 
     def __init__(self, session: Session, url: str, http_timeout: float | None) -> None:
         self.phase = "start"
         self._session = session
         self._url = url
         self._http_timeout = http_timeout
+
+    @asynccontextmanager
+    async def _timed(self, phase: str) -> AsyncIterator[None]:
+        self.phase = phase
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        yield
+        seconds = round(loop.time() - began, 4)
+        self._session.phases[phase] = seconds
+        self._session.report(PhaseCompleted(phase, seconds))
+
+
+class _RtcOpening(_Opening):
+    """Over WebRTC."""
+
+    def __init__(self, session: Session, protocol: RtcProtocol, url: str, http_timeout: float | None) -> None:
+        super().__init__(session, url, http_timeout)
+        self._protocol = protocol
 
     async def run(
         self,
@@ -179,7 +216,7 @@ class _Opening:
         netem_seed: int | str,
         opus: OpusSettings | None,
     ) -> None:
-        session, protocol = self._session, self._session.protocol
+        session, protocol = self._session, self._protocol
         proxy = environment_proxy(self._url)
         async with aiohttp.ClientSession(proxy=proxy, cookie_jar=aiohttp.DummyCookieJar()) as http:
             bearer, servers = await self._credentials(http, api_key, token, session_config_url)
@@ -219,7 +256,7 @@ class _Opening:
         token: TokenSource | None,
         session_config_url: str | None,
     ) -> tuple[str, Sequence[IceServer]]:
-        protocol = self._session.protocol
+        protocol = self._protocol
         if session_config_url is not None:
             async with self._timed("session-config"):
                 config = await fetch_session_config(http, session_config_url, timeout=self._http_timeout)
@@ -237,15 +274,96 @@ class _Opening:
             servers = protocol.parse_ice(await exchange(http, request, timeout=self._http_timeout))
         return bearer, servers
 
-    @asynccontextmanager
-    async def _timed(self, phase: str) -> AsyncIterator[None]:
-        self.phase = phase
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        yield
-        seconds = round(loop.time() - began, 4)
-        self._session.phases[phase] = seconds
-        self._session.report(PhaseCompleted(phase, seconds))
+
+class _SocketOpening(_Opening):
+    """Over WebSocket."""
+
+    def __init__(self, session: Session, protocol: WebSocketProtocol, url: str, http_timeout: float | None) -> None:
+        super().__init__(session, url, http_timeout)
+        self._protocol = protocol
+
+    async def run(
+        self,
+        *,
+        api_key: str | None,
+        token: TokenSource | None,
+        session_config_url: str | None,
+        netem: NetworkConditions,
+        netem_seed: int | str,
+        **only_for_rtc: object,
+    ) -> None:
+        session, protocol = self._session, self._protocol
+        ticket = await self._ticket(api_key, token, session_config_url)
+        protocol.take(ticket)
+        async with self._timed("socket"):
+            request = protocol.socket_request(self._url, ticket, protocol.params)
+            dialled = await dial(request, type(protocol), timeout=self._http_timeout)
+        session.link = link = WebSocketLink(
+            protocol,
+            session,
+            dialled.socket,
+            abort=dialled.abort,
+            release=dialled.release,
+            netem=netem,
+            netem_seed=netem_seed,
+        )
+        async with self._timed("ready"):
+            link.start()
+            await link.ready()
+        session.start_audio()
+
+    async def _ticket(self, api_key: str | None, token: TokenSource | None, session_config_url: str | None) -> Ticket:
+        """Return what opens the socket; the one who asked with a key has it in hand for the socket as well."""
+        protocol = self._protocol
+        if token is not None:
+            async with self._timed("session"):
+                return Ticket(token if isinstance(token, str) else await token())
+        if session_config_url is not None:
+            request: HttpRequest | None = HttpRequest(
+                protocol.profile.session_method, session_config_url, {"accept": "application/json"}
+            )
+        elif api_key is not None and urlsplit(self._url).scheme in ("http", "https"):
+            request = protocol.session_request(self._url, api_key, protocol.params)
+        else:
+            request = None
+        if request is None:
+            return Ticket(api_key)
+        async with (
+            self._timed("session"),
+            aiohttp.ClientSession(proxy=environment_proxy(request.url), cookie_jar=aiohttp.DummyCookieJar()) as http,
+        ):
+            ticket = protocol.parse_session(await exchange(http, request, timeout=self._http_timeout), self._url)
+        if ticket.token is None and ticket.url is None:
+            ticket = replace(ticket, token=api_key)
+        return ticket
+
+
+def _check_for_socket(
+    protocol: type[WebSocketProtocol],
+    url: str,
+    api_key: str | None,
+    session_config_url: str | None,
+    params: Mapping[str, Any],
+    video: object,
+    ice_policy: IcePolicy,
+    netem: NetworkConditions,
+) -> None:
+    """Raises ConfigurationError: what was asked for cannot be done over WebSocket, or not with this protocol."""
+    name = protocol.profile.name
+    if video is not None and video is not False:
+        raise ConfigurationError(f"{name} carries no video")
+    if ice_policy != "all":
+        raise ConfigurationError(f"{name} is not WebRTC: there is no ICE, and no relay")
+    if session_config_url is not None:
+        if protocol.profile.backend_path is None:
+            raise ConfigurationError(f"{name} has no session_config_url: give its api_key or a token")
+        check_http_url(session_config_url)
+    StreamEmulator(netem, 0)
+    # Made for their errors: everything is known that they need, but for a token.
+    if api_key is not None and urlsplit(url).scheme in ("http", "https"):
+        protocol.session_request(url, api_key, params)
+    if session_config_url is None:
+        protocol.full_socket_url(url, Ticket(), params)
 
 
 async def accept(
@@ -299,11 +417,54 @@ async def accept(
             session.fail(exc)
             raise
 
-    session.opening = asyncio.create_task(open_session(), name="rtcpeer opening")
+    _open_in_background(session, open_session())
+    return session, answer
+
+
+async def accept_socket(
+    protocol: WebSocketProtocol,
+    socket: web.WebSocketResponse,
+    *,
+    abort: Callable[[], None],
+    open_timeout: float = 15.0,
+    netem: NetworkConditions = CLEAN,
+    netem_seed: int | str = 0,
+) -> Session:
+    """Take an open socket; return the session, opening in the background.
+
+    ``await session.opened()`` says whether it came to be; if it does not, the session closes itself. It is open once
+    we may speak: that we are ready is for the caller of this to say, with ``SessionStarted``.
+
+    Args:
+        socket: Made with ``autoping=False`` and prepared.
+        abort: Ends its connection without a word.
+    """
+    session = Session(protocol, asyncio.get_running_loop().time())
+    link = session.link = WebSocketLink(protocol, session, socket, abort=abort, netem=netem, netem_seed=netem_seed)
+
+    async def open_session() -> None:
+        try:
+            async with asyncio.timeout(open_timeout):
+                await link.greeted()
+        except TimeoutError as exc:
+            failure = _late(open_timeout, "the caller said nothing", None)
+            session.fail(failure)
+            raise failure from exc
+        except RtcPeerError as exc:
+            session.fail(exc)
+            raise
+        session.start_audio()
+
+    link.start()
+    _open_in_background(session, open_session())
+    return session
+
+
+def _open_in_background(session: Session, opening: Coroutine[Any, Any, None]) -> None:
+    session.opening = asyncio.create_task(opening, name="rtcpeer opening")
     # The session reports the failure as its last event; a caller that never asks must not warn at exit.
     session.opening.add_done_callback(lambda task: task.cancelled() or task.exception())
     session.on_close(session.opening.cancel)
-    return session, answer
 
 
 def _late(seconds: float, detail: str, connecting: Link | None) -> RtcPeerError:

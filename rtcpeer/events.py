@@ -22,7 +22,8 @@ class Event(Said):
 
 @dataclass(frozen=True, slots=True)
 class PhaseCompleted(Event):
-    """A phase of connecting ended: token, ice-config, gathering, signaling, transport, channel."""
+    """A phase of connecting ended: token, ice-config, gathering, signaling, transport, channel (WebRTC); session,
+    socket, ready (WebSocket)."""
 
     phase: str
     seconds: float
@@ -71,6 +72,14 @@ class TranscriptCompleted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TranscriptUpdated(Event):
+    """What a speaker is taken to have said so far, in a turn that goes on; the next one replaces it."""
+
+    speaker: Speaker
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseCompleted(Event):
     """The agent's answer is generated whole; it may not be heard whole yet."""
 
@@ -83,7 +92,7 @@ class Interrupted(Event):
     """The agent was cut short."""
 
     played: float
-    """Seconds of its turn that were really handed on."""
+    """Seconds of its turn that were really handed on here; for the mock, that it had sent."""
     reason: str
 
 
@@ -93,6 +102,11 @@ class TurnMeasured(Event):
 
     turnaround: float
     """Seconds from the last voiced sample we sent to the first audible one played out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong(Event):
+    """The answer to a ``Ping``."""
 
 
 @dataclass(frozen=True, slots=True)

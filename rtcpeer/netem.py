@@ -305,6 +305,55 @@ class Emulator:
         return [arrival]
 
 
+class StreamEmulator:
+    """One direction of a network below a reliable, ordered stream (TCP): it delays, limits and stalls, no more.
+
+    Raises:
+        ConfigurationError: conditions that a stream does not know: it repairs losses, and restores the order.
+    """
+
+    def __init__(self, conditions: NetworkConditions, seed: int | str) -> None:
+        self._random = Random(f"{seed}/delay")
+        self._arrival = -math.inf
+        self.stats = EmulatorStats()
+        self.conditions = conditions
+
+    @property
+    def conditions(self) -> NetworkConditions:
+        """May be set at any time; windows count from the next message."""
+        return self._conditions
+
+    @conditions.setter
+    def conditions(self, conditions: NetworkConditions) -> None:
+        for name in ("loss", "reorder", "duplicate", "outage", "queue"):
+            if getattr(conditions, name):
+                raise ConfigurationError(
+                    f"netem {name}: a WebSocket loses, doubles and reorders nothing; give delay, jitter, rate, stall"
+                )
+        self._conditions = conditions
+        self._first: float | None = None
+        self._departure = -math.inf
+
+    def send(self, size: int, now: float) -> float:
+        """Send so many bytes; return when all of them have arrived, never before what was sent earlier.
+
+        Args:
+            now: Monotonic time in seconds; must not go backwards.
+        """
+        conditions = self._conditions
+        if self._first is None:
+            self._first = now
+        self.stats.packets_sent += 1
+        late = self._random.uniform(-1, 1) * conditions.jitter
+        ready = now
+        if conditions.stall is not None:
+            ready += conditions.stall.remaining(now - self._first)
+        if conditions.rate is not None:
+            ready = self._departure = max(ready, self._departure) + 8 * size / conditions.rate
+        self._arrival = max(self._arrival, ready + max(0.0, conditions.delay + late))
+        return self._arrival
+
+
 # Texts
 
 _NUMBER = r"(\d{1,40}(?:\.\d{0,40})?(?:e[+-]?\d{1,3})?)"

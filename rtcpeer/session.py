@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -21,9 +22,10 @@ from numpy.typing import NDArray
 
 from .audio.outgoing import Outgoing, Playback
 from .audio.reader import Heard
-from .audio.sources import Playable, open_source
+from .audio.sources import Source, open_source
 from .audio.vad import VoiceDetector
-from .errors import ConnectionLost, MediaError
+from .commands import Interrupt
+from .errors import ConnectionLost, MediaError, Unsupported
 from .event_log import EventLog
 from .events import (
     Closed,
@@ -36,9 +38,9 @@ from .events import (
     SpeechStopped,
     TurnMeasured,
 )
-from .formats import FRAME_DURATION, VOICE, AudioFormat, OpusSettings
+from .formats import FRAME_DURATION, VOICE, OpusSettings
 from .latency import TurnMeter
-from .protocols.base import Side, VoiceProtocol
+from .protocols.base import AudioChunk, Side, VoiceProtocol
 from .said import Said
 from .transports.link import NO_STATS, Link
 from .transports.media_clock import media_clock
@@ -52,8 +54,6 @@ Ending = Literal["local", "remote", "lost", "failed"]
 FrameTap = Callable[[int, NDArray[np.int16], NDArray[np.int16]], None]
 """Called with the position in samples since the audio began, what we sent and what was heard: ``(960, 1)`` each."""
 
-_SLOW_TAP = 0.01
-"""Seconds. Every call on the loop waits for a tap."""
 _MUTED_UNTIL_QUIET = 0.4
 """Seconds of silence after which an interrupted agent counts as having stopped."""
 
@@ -78,7 +78,7 @@ class Session:
         """On the answering side: the task that waits for the transport and the channel."""
         self._loop = asyncio.get_running_loop()
         self._started = started
-        self._outgoing = Outgoing(on_slow=media_clock().blame)
+        self._outgoing = Outgoing()
         self._mouth = VoiceDetector()
         self._ear = VoiceDetector()
         self._meter = TurnMeter()
@@ -91,54 +91,26 @@ class Session:
         self._closers: list[Callable[[], Any]] = []
         self._first_frame: int | None = None
         self._muted_since_quiet: float | None = None
+        self._saying = False
         self._closing: asyncio.Task[None] | None = None
 
     # Talking
 
-    async def play(
-        self,
-        source: Playable,
-        *,
-        format: AudioFormat | None = None,
-        loop: bool = False,
-        start: float = 0.0,
-        gain: float = 0.0,
-        mix: bool = False,
-    ) -> Playback:
-        """Say something, queued behind what is being said; ``docs/audio.md`` has an example of each.
+    async def play(self, source: str | os.PathLike[str] | Source) -> Playback:
+        """Say something: a file name, ``"tone"``, ``"silence"`` or a ``Source``; queued behind what is being said.
 
         Await the result to wait until its last sample was really sent.
 
-        Args:
-            source: A file name, ``"tone"``, ``"silence"`` or ``"mic"``; bytes, an array or a frame; an async iterator
-                of such, fetched a second ahead; a ``Source``.
-            format: Of bytes and arrays, which do not say it themselves.
-            loop: Again and again: files, bytes and arrays.
-            start: Seconds to leave out at the beginning: files, bytes and arrays.
-            gain: dB; ``Playback.gain`` changes it while it plays.
-            mix: On top of what is being said rather than behind it.
-
         Raises:
-            ConfigurationError: no such file or device, no audio in it, or an option that it cannot have.
-            MediaError: PCM that is not in ``format``; a device that does not start; too many sources are waiting.
+            ConfigurationError: no such file, or no audio in it.
+            MediaError: too many sources are waiting.
+            Unsupported: the protocol carries no audio this way.
             ConnectionLost: the session is over.
         """
         self._live_link()
-        if isinstance(source, str) and source == "mic":
-            opened = await asyncio.to_thread(open_source, source, format=format, loop=loop, start=start)
-        else:
-            opened = open_source(source, format=format, loop=loop, start=start)
-        try:
-            self._live_link()
-            return self._outgoing.play(opened, mix=mix, gain=gain)
-        except Exception:
-            if opened is not source:
-                opened.close()
-            raise
-
-    def stop_playing(self) -> None:
-        """Fall silent: what plays is faded out in 5 ms, what waits to be played is forgotten."""
-        self._outgoing.cancel_all()
+        if self.protocol.profile.transport == "ws" and AudioChunk not in self.protocol.speaks[self.protocol.side]:
+            raise Unsupported(f"{self.protocol.profile.name} has no audio from its {self.protocol.side.value}")
+        return self._outgoing.play(open_source(source))
 
     async def send(self, said: Said) -> None:
         """Say it in the protocol's own words.
@@ -174,11 +146,20 @@ class Session:
     async def interrupt(self) -> None:
         """Cut the agent short, here and now: what it still says of this turn is not handed on.
 
-        Where the protocol has no such message (Orga), the far end is not told; it hears us and decides for itself.
+        Where the protocol has no such message (Orga, Orbitali), the far end is not told; it hears us and decides for
+        itself.
+
+        Raises:
+            ConnectionLost: the session is over.
         """
+        link = self._live_link()
+        if Interrupt in self.protocol.speaks[self.protocol.side]:
+            await self.send(Interrupt())
         if self._muted_since_quiet is None:
-            self._muted_since_quiet = self._now()
-            self.report(Interrupted(self._tracker.played, "local"))
+            played = self._tracker.played if link.played is None else link.played
+            if not link.cut_off():
+                self._muted_since_quiet = self._now()
+            self.report(Interrupted(round(played, 3), "local"))
 
     # Listening
 
@@ -281,11 +262,7 @@ class Session:
             **(self.link.stats() if self.link else NO_STATS),
             "messages": dict(self.counters),
             "source_underruns": self._outgoing.underruns,
-            "clock": {
-                "frames_skipped": clock.frames_skipped,
-                "late_slots": clock.late_slots,
-                "worst_lateness": round(clock.worst_lateness, 4),
-            },
+            "clock": {"frames_skipped": clock.frames_skipped, "worst_lateness": round(clock.worst_lateness, 4)},
         }
 
     @property
@@ -347,7 +324,6 @@ class Session:
                 await (self.link.abandon() if abandon else self.link.close())
         except Exception:
             logger.exception("closing the link failed")
-        await self._outgoing.wait_closed()
         self.report(Closed(reason, detail))
         self._wake_listeners()
         self._heard.end()
@@ -384,7 +360,7 @@ class Session:
         """Wait, on the answering side, until the far end can hear and be told things.
 
         Raises:
-            IceError, OpenTimeout, ConnectionLost: it came to nothing; the session is closed.
+            IceError, OpenTimeout, RemoteProtocolError, ConnectionLost: it came to nothing; the session is closed.
         """
         if self.opening is not None:
             await asyncio.shield(self.opening)
@@ -411,9 +387,15 @@ class Session:
         frame = number - self._first_frame
         assert self.link is not None
 
+        silent = self._outgoing.idle and not self.link.sends_silence
         said = self._outgoing.read()
         self._log_speech(self.local, self._mouth, said, t)
-        self.link.send_audio(said, frame, voiced=self._mouth.voiced)
+        if not silent:
+            self.link.send_audio(said, frame, voiced=self._mouth.voiced)
+            self._saying = True
+        elif self._saying:
+            self.link.finish_audio()
+            self._saying = False
         if self._mouth.voiced:
             self._meter.spoke(t + FRAME_DURATION)
 
@@ -426,15 +408,14 @@ class Session:
             if turnaround is not None and self.protocol.side is Side.CLIENT:
                 self.report(TurnMeasured(round(turnaround, 4)))
         turn = self._tracker.on_frame(heard, self._ear.voiced, t)
+        if turn is not None:
+            self.link.end_turn()
         if turn is not None and self.protocol.side is Side.CLIENT:
             self._turns.append(turn)
             self._wake_listeners()
 
         for tap in self._taps:
-            began = self._loop.time()
             tap(frame * VOICE.frame_samples, said, heard)
-            if (took := self._loop.time() - began) > _SLOW_TAP:
-                media_clock().blame(f"the tap {getattr(tap, '__qualname__', tap)}", took)
         self._heard.put(heard, t)
         while self._outgoing.failures:
             self.on_media_error(self._outgoing.failures.popleft())
@@ -460,9 +441,6 @@ class Session:
         elif t - self._muted_since_quiet >= _MUTED_UNTIL_QUIET:
             self._muted_since_quiet = None
         return np.zeros_like(heard)
-
-    def __repr__(self) -> str:
-        return f"<Session {self.protocol.profile.name} {self.protocol.side.value} {self.conversation_id or '-'}>"
 
     def _now(self) -> float:
         return self._loop.time() - self._started

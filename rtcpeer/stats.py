@@ -51,6 +51,10 @@ class InboundAudioStats:
     concealment_events: int = 0
     inserted_samples_for_deceleration: int = 0
     removed_samples_for_acceleration: int = 0
+    discarded_samples: int = 0
+    """Ours: came and were dropped unheard, because too much waited."""
+    interrupted_samples: int = 0
+    """Ours: came and were dropped unheard, because their turn was cut off."""
     restarts: int = 0
     """Ours: the stream began anew: another SSRC, or sequence numbers or timestamps that jumped."""
 

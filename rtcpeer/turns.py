@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .events import Event, ResponseCompleted, TranscriptCompleted, TurnMeasured
+from .events import Event, Interrupted, ResponseCompleted, TranscriptCompleted, TurnMeasured
 
 QUIET = 0.8
 """Seconds of silence that end a turn marked done: longer than a speaker's pause for breath."""
@@ -70,6 +70,9 @@ class TurnTracker:
                 self._started = t if self._started is None else self._started
                 self._marked = t
                 self._texts.append(text)
+            case Interrupted(reason=reason) if reason != "local" and self._started is not None:
+                # Its end may come without another word; one that we cut off ourselves is still marked done.
+                self._marked = t
             case TurnMeasured(turnaround=turnaround):
                 self._turnaround = turnaround
 

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rtcpeer.audio.sources import QueueSource
+from rtcpeer.commands import Interrupt
 from rtcpeer.errors import ConnectionLost, LocalProtocolError, MediaError, RtcPeerError
 from rtcpeer.events import (
     ConversationStarted,
     Event,
+    Interrupted,
     ResponseCompleted,
     SessionStarted,
     SpeechStarted,
@@ -112,7 +114,7 @@ class Director:
     def hear(self, said: Said, now: float) -> Iterator[Action]:
         """Something came from the session."""
         match said:
-            case SpeechStarted("user") if self._speaking is not None:
+            case SpeechStarted("user") | Interrupt() if self._speaking is not None:
                 yield Hush(interrupted=True)
                 yield from self._finish()
             case SpeechStarted("user"):
@@ -187,7 +189,7 @@ class Agent:
         self._params = params
         self.interruptions: deque[float] = deque(maxlen=100)
         """Seconds of speech that had been played each time the user cut in; the last hundred."""
-        self._director = Director(scenario, transcribe=bool(params.get("return_transcription")), active=active)
+        self._director = Director(scenario, transcribe=bool(params.get("return_transcription", True)), active=active)
         # Small: the reader waits when it is full, and the session's own log is what keeps the rest.
         self._inbox: asyncio.Queue[Said | Scenario | Playback | None] = asyncio.Queue(100)
         self._playback: Playback | None = None
@@ -258,9 +260,11 @@ class Agent:
                 case Tell(event):
                     await self._tell(event)
                 case Hush(interrupted):
-                    if interrupted and self._playback is not None:
-                        self.interruptions.append(self._playback.played)
+                    played = None if self._playback is None else self._playback.played
                     await self._stop_playing()
+                    if interrupted and played is not None:
+                        self.interruptions.append(played)
+                        await self._tell(Interrupted(round(played, 3), "barge-in"))
                 case Speak(what):
                     with contextlib.suppress(ConnectionLost):  # gone in between: the session's events end as well
                         await self._speak(what)
@@ -289,6 +293,8 @@ class Agent:
     async def _stop_playing(self) -> None:
         if self._playback is not None:
             self._playback.cancel()
+            with contextlib.suppress(RtcPeerError):
+                await self._playback  # its last frame leaves before anything is said of it
         if self._companion is not None:
             self._companion.cancel()
             await asyncio.gather(self._companion, return_exceptions=True)

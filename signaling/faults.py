@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rtcpeer.errors import ConfigurationError
-from rtcpeer.protocols.base import Message, VoiceProtocol
+from rtcpeer.protocols.base import AudioChunk, Message, VoiceProtocol
 from rtcpeer.protocols.http import HttpResponse, Refusal, RequestRefused
 from rtcpeer.said import Said
 
@@ -91,7 +91,7 @@ def http_fault(faults: frozenset[str], route: str) -> HttpResponse | None:
     if "rate-limit" in faults:
         raise RequestRefused(Refusal.RATE_LIMITED, "Rate limit exceeded; try again later")
     match route:
-        case "token" if "reject-key" in faults:
+        case "token" | "session" if "reject-key" in faults:
             raise RequestRefused(Refusal.BAD_API_KEY, "Incorrect or inactive API key provided.")
         case "ice" if "ice-html" in faults:
             return _HTML
@@ -160,6 +160,8 @@ class _Garbled(VoiceProtocol):
 
     def send(self, said: Said) -> list[Message]:
         messages = super().send(said)
+        if isinstance(said, AudioChunk):
+            return messages
         first = bool(messages) and not self.said_something
         self.said_something = self.said_something or first
         return list(garbled(messages, self.active(), first=first))

@@ -10,25 +10,39 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from rtcpeer.auth import turn_credentials
 from rtcpeer.call_folder import CallFolder
-from rtcpeer.connecting import accept
+from rtcpeer.connecting import accept, accept_socket
 from rtcpeer.errors import ConfigurationError, MediaError, RemoteProtocolError
+from rtcpeer.events import ConversationStarted
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.protocols import PROTOCOLS, find_protocol
 from rtcpeer.protocols.base import Side, VoiceProtocol
-from rtcpeer.protocols.http import Answer, HttpRequest, HttpResponse, IceServer, Refusal, RequestRefused
+from rtcpeer.protocols.http import (
+    Answer,
+    HttpRequest,
+    HttpResponse,
+    IceServer,
+    Refusal,
+    RequestRefused,
+    Ticket,
+    Upgrade,
+)
+from rtcpeer.protocols.rtc import RtcProtocol
+from rtcpeer.protocols.websocket import WebSocketProtocol
 from rtcpeer.said import Said
 from rtcpeer.session import Session
+from rtcpeer.transports.websocket import CLOSE_DEADLINE, MESSAGE_LIMIT
 
 from . import doors
 from .agent import Agent
@@ -230,25 +244,32 @@ class MockServer:
     def _add_vendor_routes(self, app: web.Application) -> None:
         taken: dict[str, str] = {}
         for protocol in self.protocols:
-            for route, path in protocol.profile.paths.items():
+            profile = protocol.profile
+            routes = [*profile.paths.items(), *((route, path) for path, route in profile.aliases.items())]
+            for route, path in routes:
                 if path in taken:
                     raise ConfigurationError(
                         f"{taken[path]} and {protocol.profile.name} both want {path}: serve one of them"
                     )
-                taken[path] = protocol.profile.name
-                app.router.add_route(_METHODS[route], path, self._vendor_handler(protocol, route))
-                app.router.add_route("OPTIONS", path, self._preflight_handler(_METHODS[route]))
+                taken[path] = profile.name
+                if route == "socket":
+                    assert issubclass(protocol, WebSocketProtocol)
+                    app.router.add_get(path, self._socket_handler(protocol), allow_head=False)
+                    continue
+                method = profile.session_method if route == "session" else _METHODS[route]
+                app.router.add_route(method, path, self._vendor_handler(protocol, route))
+                app.router.add_route("OPTIONS", path, self._preflight_handler(method))
 
     def _vendor_handler(self, protocol: type[VoiceProtocol], route: str) -> Callable[[web.Request], Any]:
-        answer = {"token": self._answer_token, "ice": self._answer_ice, "call": self._answer_call}[route]
+        answer: Callable[[Any, HttpRequest], Awaitable[HttpResponse]] = {
+            "token": self._answer_token,
+            "ice": self._answer_ice,
+            "call": self._answer_call,
+            "session": self._answer_session,
+        }[route]
 
         async def handle(request: web.Request) -> web.Response:
-            asked = HttpRequest(
-                request.method,
-                str(request.rel_url),
-                {name.lower(): value for name, value in request.headers.items()},
-                await request.read(),
-            )
+            asked = _asked(request, await request.read())
             try:
                 response = http_fault(self._faults, route) or await answer(protocol, asked)
             except RequestRefused as refused:
@@ -257,6 +278,79 @@ class MockServer:
             return _to_aiohttp(response, self._cors_headers(request))
 
         return handle
+
+    def _socket_handler(self, protocol: type[WebSocketProtocol]) -> Callable[[web.Request], Any]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            asked = _asked(request)
+            try:
+                response = http_fault(self._faults, "call")
+                if response is not None:
+                    return _to_aiohttp(response, {})
+                upgrade = await self._admit(protocol, asked)
+            except RequestRefused as refused:
+                logger.info("refused: route=socket refusal=%s", refused.refusal.value)
+                closing = protocol.refusal_closing(refused)
+                if closing is None:
+                    return _to_aiohttp(protocol.refusal_response(refused, "socket"), {})
+                socket = await self._upgrade(request)
+                for message in closing.messages:
+                    await socket.send_str(message)
+                await socket.close(code=closing.code, message=closing.reason.encode())
+                return socket
+            socket = await self._upgrade(request)
+            call = await self._take_call(protocol, upgrade, request, socket)
+            # The handler is the socket: it stays for as long as the call does.
+            await asyncio.shield(self._running[call])
+            return socket
+
+        return handle
+
+    async def _upgrade(self, request: web.Request) -> web.WebSocketResponse:
+        offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        socket = web.WebSocketResponse(
+            timeout=CLOSE_DEADLINE,
+            autoping=False,
+            compress=False,
+            max_msg_size=MESSAGE_LIMIT,
+            protocols=[name for name in offered[:1] if name],
+        )
+        await socket.prepare(request)
+        return socket
+
+    async def _admit(self, protocol: type[WebSocketProtocol], request: HttpRequest) -> Upgrade:
+        if self._closing.is_set() or len(self._running) + self._answering >= self._max_calls:
+            raise RequestRefused(Refusal.RATE_LIMITED, "Too many calls at once")
+        upgrade = protocol.parse_socket(request)
+        if not protocol.profile.client_opens:
+            self._check_credential(protocol, upgrade.token)
+        if "calls-slow" in self._faults:
+            await self._never()
+        return upgrade
+
+    def _check_credential(self, protocol: type[WebSocketProtocol], credential: str | None) -> None:
+        """Raises RequestRefused: neither a token of ours that is alive, nor the key where it will do."""
+        if not (protocol.profile.key_opens and self.tokens.knows_key(credential)):
+            self.tokens.check(credential, self._clock())
+
+    async def _take_call(
+        self,
+        protocol: type[WebSocketProtocol],
+        upgrade: Upgrade,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+    ) -> Call:
+        speaker = garble(protocol, lambda: self._faults)(Side.SERVER, upgrade.params)
+        assert isinstance(speaker, WebSocketProtocol)
+        speaker.admit = lambda credential: self._check_credential(protocol, credential)
+        transport = request.transport
+        session = await accept_socket(
+            speaker,
+            socket,
+            abort=lambda: transport.abort() if transport is not None else None,
+            netem=self._netem,
+            netem_seed=next(self._networks),
+        )
+        return self._start_call(session, upgrade.params)
 
     def _preflight_handler(self, method: str) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
@@ -284,14 +378,30 @@ class MockServer:
             "Access-Control-Expose-Headers": "Retry-After",
         }
 
-    async def _answer_token(self, protocol: type[VoiceProtocol], request: HttpRequest) -> HttpResponse:
+    async def _answer_token(self, protocol: type[RtcProtocol], request: HttpRequest) -> HttpResponse:
         asked = protocol.parse_token_request(request)
         if not self.tokens.knows_key(asked.api_key):
             raise RequestRefused(Refusal.BAD_API_KEY, "Incorrect or inactive API key provided.")
         dead = "expired-token" in self._faults
         return protocol.token_response(self.tokens.issue(self._clock(), ttl=-1.0 if dead else None))
 
-    async def _answer_ice(self, protocol: type[VoiceProtocol], request: HttpRequest) -> HttpResponse:
+    async def _answer_session(self, protocol: type[WebSocketProtocol], request: HttpRequest) -> HttpResponse:
+        asked = protocol.parse_session_request(request)
+        if not self.tokens.knows_key(asked.api_key):
+            raise RequestRefused(Refusal.BAD_API_KEY, "Incorrect or inactive API key provided.")
+        ttl = -1.0 if "expired-token" in self._faults else protocol.profile.token_lifetime
+        token = self.tokens.issue(self._clock(), ttl=ttl)
+        # Where the caller reached us is where it will reach the socket.
+        origin = urlsplit(request.url)
+        ticket = Ticket(
+            token=token.value,
+            expires_at=token.expires_at,
+            session_id=f"sess_{self._ids.getrandbits(64):016x}",
+        )
+        url = protocol.socket_request(f"{origin.scheme}://{origin.netloc}", ticket, asked.options).url
+        return protocol.session_response(replace(ticket, url=url))
+
+    async def _answer_ice(self, protocol: type[RtcProtocol], request: HttpRequest) -> HttpResponse:
         now = self._clock()
         self.tokens.check(protocol.parse_ice_request(request), now)
         return protocol.ice_response(tuple(self._with_credential(server, now) for server in self._ice_servers))
@@ -303,7 +413,7 @@ class MockServer:
         username, credential = turn_credentials(self._turn_secret, user="mock", now=now)
         return replace(server, username=username, credential=credential)
 
-    async def _answer_call(self, protocol: type[VoiceProtocol], request: HttpRequest) -> HttpResponse:
+    async def _answer_call(self, protocol: type[RtcProtocol], request: HttpRequest) -> HttpResponse:
         offer = protocol.parse_offer(request)
         claim = self.tokens.spend(offer.token, self._clock())
         answered = False
@@ -329,23 +439,30 @@ class MockServer:
         finally:
             if not answered:
                 self.tokens.restore(claim)
+        call = self._start_call(session, offer.params)
+        if netem != self._netem:  # it was changed while we answered
+            call.impair(self._netem)
+        return protocol.answer_response(Answer(answer_fault(self._faults, sdp), call.id))
+
+    def _start_call(self, session: Session, params: Mapping[str, Any]) -> Call:
+        """Put an agent on a session and run it until it is over."""
         id = f"conv_{self._ids.getrandbits(64):016x}"
+        named = ConversationStarted in session.protocol.speaks[Side.SERVER]
         agent = Agent(
             session,
             self._scenario,
-            session_id=f"sess_{self._ids.getrandbits(64):016x}",
+            # Where a conversation has no name of its own, that of the session is the one to find it by.
+            session_id=f"sess_{self._ids.getrandbits(64):016x}" if named else id,
             conversation_id=id,
-            params=offer.params,
+            params=params,
             active=lambda: self._faults,
         )
         call = Call(id, session, agent, started_at=self._clock())
         self._keep_recording(call, session)
         self._remember(call)
-        if netem != self._netem:  # it was changed while we answered
-            call.impair(self._netem)
         self._running[call] = asyncio.create_task(self._run(call), name=f"call {id}")
         logger.info("call: protocol=%s id=%s", call.protocol, id)
-        return protocol.answer_response(Answer(answer_fault(self._faults, sdp), id))
+        return call
 
     async def _never(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -427,6 +544,12 @@ class MockServer:
                 raise
             refused = RequestRefused(Refusal.INTERNAL, "Internal server error")
             return _to_aiohttp(vendor.refusal_response(refused, ""), {})
+
+
+def _asked(request: web.Request, body: bytes = b"") -> HttpRequest:
+    """Return a request as a codec reads it; its URL is the one by which the caller reached us."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return HttpRequest(request.method, str(request.url), headers, body)
 
 
 def _to_aiohttp(response: HttpResponse, headers: dict[str, str]) -> web.Response:

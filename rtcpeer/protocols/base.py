@@ -7,19 +7,17 @@ peer and the mock cannot drift apart; golden files typed from the vendor's docum
 from __future__ import annotations
 
 import enum
-import json
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from ..commands import Command, UpdateSession
-from ..errors import LocalProtocolError, RemoteProtocolError, Unsupported
-from ..events import Event
+from ..errors import LocalProtocolError, RemoteProtocolError, RtcPeerError, Unsupported
 from ..formats import AudioFormat
 from ..said import Said
-from .http import Answer, HttpRequest, HttpResponse, IceServer, Offer, RequestRefused, Token, TokenRequest
+from .http import HttpResponse, RequestRefused
+from .options import Check, check_options
 
 Message = str | bytes
 """One WebSocket or DataChannel message: text or binary."""
@@ -34,37 +32,107 @@ class Side(enum.Enum):
         return Side.SERVER if self is Side.CLIENT else Side.CLIENT
 
 
-@dataclass(frozen=True, slots=True)
+InterruptRule = Literal["server-managed", "flush-all", "generation", "seq"]
+"""Who decides that the agent was interrupted, and what of its audio is then not played any more.
+
+``server-managed``: the far end stops sending, and no message says so. ``flush-all``: everything that waits.
+``generation``: audio of a lower generation than the codec's; newer audio alone waits for its turn. ``seq``: the same,
+and newer audio cuts older off by itself.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """What one can know of a protocol without talking to it."""
 
     name: str
     title: str
-    transport: Literal["rtc"]
+    transport: Literal["rtc", "ws"]
     paths: Mapping[str, str]
-    """Route name (token, ice, call) → path below the service's base URL."""
-    channel: str
+    """Route name (rtc: token, ice, call; ws: session, socket) → path below the base URL; ``{name}`` stands for a
+    parameter of the call."""
+    interrupt: InterruptRule
+
+    # WebRTC
+    channel: str = ""
     """Label of the DataChannel."""
-    video: bool
+    video: bool = False
     """The offer carries a video line."""
-    interrupt: Literal["server-managed"]
-    """Who decides that the agent was interrupted, and how we learn of it."""
+
+    # WebSocket
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Further path → its route."""
+    session_method: Literal["GET", "POST"] = "POST"
+    """Of the REST step, if there is a route ``session``."""
+    backend_path: str | None = None
+    """Where a backend that holds the key does the REST step for a browser; ``None``: nobody does."""
+    token_lifetime: float | None = None
+    """Seconds in which a token must have opened its socket; ``None``: not said."""
+    key_opens: bool = False
+    """The socket takes the API key itself as well."""
+    client_opens: bool = False
+    """The server says nothing before the client's first message, which may hold the credential."""
+    heartbeat: float | None = 20.0
+    """Seconds between pings: the protocol's own ``Ping`` of the side that speaks it, else both sides' WebSocket's."""
+    close_codes: Mapping[int, type[RtcPeerError]] = field(default_factory=dict)
+    """Close code → what it means; the class says whether the same call may succeed later. RFC 6455's are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireAudio:
+    """One direction's audio, as messages carry it."""
+
+    format: AudioFormat
+    codec: str = "pcm16"
+    """A name in ``audio.wire.CODECS``."""
+    chunk: float = 0.02
+    """Seconds in one message, as we send it; others are understood."""
+    live: bool = True
+    """Sent in real time, silence included, so that what piles up is delay. Otherwise only what is spoken is sent, and
+    may come as fast as it is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk(Said):
+    """A piece of audio in a message. The link takes it to the playout: fifty a second would drown the events."""
+
+    data: bytes = field(repr=False)
+    """As the codec made it, taken out of what the message wraps it in."""
+    format: AudioFormat
+    codec: str = "pcm16"
+    generation: int = 0
+    """Of the agent's turn, for the interrupt rules that count them."""
 
 
 class VoiceProtocol(ABC):
     """One instance a connection and side; standard library only."""
 
     profile: ClassVar[Profile]
-    speaks: ClassVar[Mapping[Side, frozenset[type[Event] | type[Command]]]]
+    speaks: ClassVar[Mapping[Side, frozenset[type[Said]]]]
     """What each side may say; the support matrix is printed from it."""
 
-    audio_in: AudioFormat | None = None
-    """What the far end wants of us, as negotiated; ``None``: audio travels as RTP."""
-    audio_out: AudioFormat | None = None
+    parameters: ClassVar[Mapping[str, Check]] = {}
+    """What a user may give for a call, and how it is checked."""
+
+    audio_in: WireAudio | None = None
+    """Of this call, what the server wants to hear; ``None``: nothing, or audio travels as RTP."""
+    audio_out: WireAudio | None = None
+    """Of this call, what the client gets to hear."""
+    generation: int = 0
+    """Audio of a lower one is not to be played any more; the codec raises it as messages say so."""
 
     def __init__(self, side: Side, params: Mapping[str, Any] | None = None) -> None:
         self.side = side
         self.params = dict(params or {})
+
+    @property
+    def sends(self) -> WireAudio | None:
+        """The audio that this side says, if messages carry it."""
+        return self.audio_in if self.side is Side.CLIENT else self.audio_out
+
+    @property
+    def hears(self) -> WireAudio | None:
+        return self.audio_out if self.side is Side.CLIENT else self.audio_in
 
     def opening(self) -> list[Message]:
         """Return what this side says first, once the transport is open."""
@@ -107,105 +175,27 @@ class VoiceProtocol(ABC):
     # What a user gives, checked before anything is sent.
 
     @classmethod
-    @abstractmethod
     def configure(cls, options: Mapping[str, object], *, transcribe: bool = True) -> dict[str, Any]:
         """Check and complete call parameters; strings, as a command line has them, are converted.
+
+        Args:
+            transcribe: Ask for transcripts of what we say, where the protocol has a word for it.
 
         Raises:
             ConfigurationError: an unknown name (the message lists the known ones) or a value out of range.
         """
+        return check_options(cls.profile.name, options, cls.parameters)
 
     @classmethod
-    @abstractmethod
     def update(cls, options: Mapping[str, object]) -> UpdateSession:
-        """Make a checked ``UpdateSession``; the same conversions and errors as ``configure``."""
+        """Make a checked ``UpdateSession``; the same conversions and errors as ``configure``.
 
-    # HTTP before media, both sides. Client: x_request, parse_x. Server: parse_x_request, x_response.
-
-    @classmethod
-    @abstractmethod
-    def token_request(cls, base_url: str, api_key: str, options: Mapping[str, str]) -> HttpRequest: ...
-    @classmethod
-    @abstractmethod
-    def parse_token(cls, response: HttpResponse) -> Token: ...
-    @classmethod
-    @abstractmethod
-    def parse_token_request(cls, request: HttpRequest) -> TokenRequest: ...
-    @classmethod
-    @abstractmethod
-    def token_response(cls, token: Token) -> HttpResponse: ...
-
-    @classmethod
-    @abstractmethod
-    def ice_request(cls, base_url: str, token: str) -> HttpRequest: ...
-    @classmethod
-    @abstractmethod
-    def parse_ice(cls, response: HttpResponse) -> tuple[IceServer, ...]: ...
-    @classmethod
-    @abstractmethod
-    def parse_ice_request(cls, request: HttpRequest) -> str | None:
-        """Return the token, or ``None`` when there is none."""
-
-    @classmethod
-    @abstractmethod
-    def ice_response(cls, servers: tuple[IceServer, ...]) -> HttpResponse: ...
-
-    @classmethod
-    @abstractmethod
-    def offer_request(cls, base_url: str, offer: Offer) -> HttpRequest: ...
-    @classmethod
-    @abstractmethod
-    def parse_answer(cls, response: HttpResponse) -> Answer: ...
-    @classmethod
-    @abstractmethod
-    def parse_offer(cls, request: HttpRequest) -> Offer:
-        """Raises RequestRefused: a field is missing or invalid."""
-
-    @classmethod
-    @abstractmethod
-    def answer_response(cls, answer: Answer) -> HttpResponse: ...
+        Raises:
+            Unsupported: the settings of a running session can't be changed.
+        """
+        raise Unsupported(f"{cls.profile.name} has no UpdateSession for its client: give it as a call parameter")
 
     @classmethod
     @abstractmethod
     def refusal_response(cls, refused: RequestRefused, route: str) -> HttpResponse:
-        """The vendor's status and body for a refusal on ``route`` (a key of ``profile.paths``)."""
-
-
-DEEPEST = 64
-"""Levels of nesting that a message may have: what decodes must also be writable, and walkable, without care."""
-
-
-def load_json(data: str | bytes) -> Any:
-    """Parse JSON as RFC 8259 has it, not as Python's reader stretches it.
-
-    Raises:
-        ValueError: no JSON; NaN or Infinity; a number beyond a double; nested deeper than ``DEEPEST``.
-        RecursionError: nested so deep that not even that could be found out.
-    """
-    found = json.loads(data, parse_constant=_finite, parse_float=_finite)
-    level = [found]
-    for _ in range(DEEPEST):
-        level = [
-            child
-            for item in level
-            if isinstance(item, (dict, list))
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return found
-    raise ValueError(f"nested deeper than {DEEPEST} levels")
-
-
-def load_object(message: Message) -> dict[str, Any]:
-    """Parse one JSON object: ``load_json``, and ``TypeError`` for JSON that is no object."""
-    found = load_json(message)
-    if not isinstance(found, dict):
-        raise TypeError("expected a JSON object")
-    return found
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is no JSON number")
-    return number
+        """The vendor's status and body for a refusal on ``route`` (a key of ``profile.paths``, or empty)."""

@@ -8,8 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
-from ..errors import RemoteProtocolError
+from ..errors import AuthError, ConfigurationError, RemoteProtocolError, RtcPeerError, SignalingError, TokenExpired
+from ..formats import AudioFormat
+from .strict_json import load_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,50 @@ class Answer:
     conversation_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What opens one WebSocket: what the REST step answered, or what a user brought."""
+
+    token: str | None = field(default=None, repr=False)
+    """``None``: the credential that asked for the ticket is the socket's as well, or the URL holds one."""
+    url: str | None = field(default=None, repr=False)
+    """The socket's, when it was said; it may hold the token."""
+    expires_at: float | None = None
+    """Unix time in seconds; ``None``: not said."""
+    session_id: str | None = None
+    audio_in: AudioFormat | None = None
+    """What the service wants to hear, when it was said."""
+    audio_out: AudioFormat | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRequest:
+    """A client asks for a WebSocket (RFC 6455, 4.1)."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    subprotocols: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A client asks for a WebSocket: what a server reads of it."""
+
+    token: str | None = field(default=None, repr=False)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The protocol's call parameters, checked, with its names."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketClosing:
+    """How a server ends a WebSocket that it refuses after it took it, since no HTTP answer can carry a close code."""
+
+    code: int
+    reason: str = ""
+    messages: tuple[str, ...] = ()
+    """Said before."""
+
+
 class Refusal(enum.Enum):
     """Why a server turns a request down; the codec knows the vendor's status and body for each."""
 
@@ -100,6 +147,8 @@ class Refusal(enum.Enum):
     EXPIRED_TOKEN = "expired_token"
     SPENT_TOKEN = "spent_token"
     USER_NOT_FOUND = "user_not_found"
+    UNAVAILABLE = "unavailable"
+    """The agent, or the computer, is there but not running."""
     MISSING_FIELD = "missing_field"
     INVALID_FIELD = "invalid_field"
     NOT_FOUND = "not_found"
@@ -145,3 +194,122 @@ def retry_after(response: HttpResponse) -> float | None:
 def is_token(text: str) -> bool:
     """Whether a text can be a credential in a header: ASCII, not empty, no spaces, no line breaks (RFC 6750, 2.1)."""
     return text.isascii() and text.isprintable() and text != "" and " " not in text
+
+
+# URLs
+
+
+def service_url(base_url: str, path: str) -> str:
+    """Return the URL of ``path`` below a service's base.
+
+    Raises:
+        ConfigurationError: the base is not the URL of an http service.
+    """
+    wanted = "the base URL must read http(s)://host[:port][/path], without query or fragment"
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as exc:
+        raise ConfigurationError(wanted) from exc
+    if not usable or parts.query or parts.fragment:
+        raise ConfigurationError(wanted)
+    return base_url.rstrip("/") + path
+
+
+def socket_url(base_url: str, path: str) -> str:
+    """Return the WebSocket URL of ``path`` on the same service: wss where the base is https. Raises as above."""
+    return "ws" + service_url(base_url, path).removeprefix("http")
+
+
+def fill_path(template: str, values: Mapping[str, object]) -> str:
+    """Put values in the place of ``{name}`` in a path."""
+    return re.sub(r"\{(\w+)\}", lambda found: quote(str(values[found[1]]), safe=""), template)
+
+
+def match_path(template: str, url: str) -> dict[str, str] | None:
+    """Return what stands in the place of each ``{name}``; ``None``: the URL's path is another."""
+    pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template))
+    found = re.fullmatch(f"(?:.*?){pattern}", urlsplit(url).path)
+    return None if found is None else {name: unquote(value) for name, value in found.groupdict().items()}
+
+
+def authorization(credential: str | None, name: str) -> dict[str, str]:
+    """Return the header of ``Authorization: Bearer`` (RFC 6750, 2.1); none for ``None``.
+
+    Raises:
+        ConfigurationError: the credential can't stand in a header; ``name`` says which it is.
+    """
+    if credential is None:
+        return {}
+    if not is_token(credential):
+        raise ConfigurationError(f"the {name} is empty or has spaces, line breaks or non-ASCII characters in it")
+    return {"authorization": f"Bearer {credential}"}
+
+
+# Answers
+
+
+def json_answer(response: HttpResponse, name: str, *, credential: str = "token") -> Any:
+    """Return the JSON of a 2xx answer.
+
+    Args:
+        name: Of the request, for errors.
+        credential: What was sent with it.
+
+    Raises:
+        AuthError, SignalingError: the answer is a refusal.
+        RemoteProtocolError: it is no JSON.
+    """
+    if not response.ok:
+        raise refusal_error(response, name, credential=credential)
+    try:
+        return load_json(response.body)
+    except (ValueError, RecursionError) as exc:
+        raise RemoteProtocolError(f"{name}: the server answered {_nonsense(response)}") from exc
+
+
+def refusal_error(response: HttpResponse, name: str, *, credential: str = "token") -> RtcPeerError:
+    """Make the error of an answer that is not 2xx."""
+    status = response.status
+    try:
+        said = for_display(_words(load_json(response.body)))
+    except (ValueError, RecursionError):
+        said = _nonsense(response)
+    message = f"{name}: the server answered {status}" + (f": {said}" if said else "")
+    if status in (401, 403):
+        if credential != "token":
+            return AuthError(f"{message} (is the {credential} right?)")
+        if re.search(r"\b(expired|consumed)\b", said, re.IGNORECASE):
+            return TokenExpired(f"{message} (each session needs a fresh token)")
+        return AuthError(f"{message} (is the token right?)")
+    if status == 404 and not re.search(r"\b(user|agent|computer)\b", said, re.IGNORECASE):
+        message = f"{message} (is the base URL right?)"
+    return SignalingError(message, status=status, retry_after=retry_after(response))
+
+
+def _nonsense(response: HttpResponse) -> str:
+    if not response.body.strip():
+        return "with an empty body"
+    if response.body.lstrip().startswith(b"<") or "html" in response.headers.get("content-type", ""):
+        return "HTML instead of JSON: is the base URL right?"
+    return f"{len(response.body)} bytes that are not JSON"
+
+
+def _words(found: Any) -> str:
+    """Find the server's own words in whatever shape its error has."""
+    while isinstance(found, dict):
+        # error.message may be an error envelope itself, as Orga's client-secrets has it.
+        found = next((found[name] for name in ("error", "message", "detail", "msg") if found.get(name)), "")
+    if isinstance(found, list):
+        return "; ".join(_detail(item) for item in found[:3])
+    return found if isinstance(found, str) else ""
+
+
+def _detail(item: Any) -> str:
+    """One entry of FastAPI's ``detail``: ``body.offer: Field required``."""
+    match item:
+        case {"loc": list(loc), "msg": str(text)}:
+            return f"{'.'.join(str(part) for part in loc if isinstance(part, (str, int)))}: {text}"
+        case {"msg": str(text)} | str(text):
+            return text
+    return ""

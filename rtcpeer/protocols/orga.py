@@ -10,7 +10,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -18,8 +18,10 @@ from ..commands import UpdateSession
 from ..errors import ConfigurationError, LocalProtocolError
 from ..events import ConversationStarted, ResponseCompleted, SessionStarted, TranscriptCompleted, Unknown
 from ..said import Said
-from .base import Message, Profile, Side, load_object
+from .base import Message, Profile, Side
+from .options import Check, bad, check_options, checked_flag, checked_name, checked_text, listed
 from .orga_http import CALL_DEFAULTS, PATHS, OrgaHttp
+from .strict_json import load_object
 
 MODALITIES = ("audio", "video")
 VOICES = frozenset(
@@ -151,7 +153,7 @@ class Orga(OrgaHttp):
         ``email`` stays in the result for the token's query; ``offer_request`` leaves it out. ``mcp_server`` is there
         only when given; its headers may hold secrets, and ``None`` tells the service to use no tools.
         """
-        checked = _check(options, PARAMETERS)
+        checked = check_options("orga", options, PARAMETERS)
         if "mcp_server" in options and options["mcp_server"] is None:
             checked["mcp_server"] = None
         checked["instructions"] = checked.get("instructions") or None
@@ -160,7 +162,7 @@ class Orga(OrgaHttp):
 
     @classmethod
     def update(cls, options: Mapping[str, object]) -> UpdateSession:
-        return UpdateSession(**_check(options, UPDATES))
+        return UpdateSession(**check_options("orga", options, UPDATES))
 
 
 _EMOTION = re.compile(r"</?emotion\b[^<>]*>", re.IGNORECASE)
@@ -230,24 +232,8 @@ def _texts(found: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
 # Checking what a user gives: each takes the name, for the error, and the value as given.
 
 
-def _bad(name: str, value: object, allowed: str) -> ConfigurationError:
-    return ConfigurationError(f"{name} is {value!r}: give {allowed}")
-
-
-def _checked_text(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise _bad(name, value, "a text")
-    return value
-
-
-def _checked_name(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise _bad(name, value, "a name")
-    return value
-
-
 def _checked_voice(name: str, value: object) -> str:
-    voice = _checked_name(name, value)
+    voice = checked_name(name, value)
     composed = unicodedata.normalize("NFC", voice)
     return composed if composed in VOICES else voice
 
@@ -255,23 +241,14 @@ def _checked_voice(name: str, value: object) -> str:
 def _checked_temperature(name: str, value: object) -> float:
     allowed = "a number from 0 to 1"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise _bad(name, value, allowed)
+        raise bad(name, value, allowed)
     try:
         number = float(value)
     except (ValueError, OverflowError):
-        raise _bad(name, value, allowed) from None
+        raise bad(name, value, allowed) from None
     if not 0 <= number <= 1:  # also refuses NaN
-        raise _bad(name, value, allowed)
+        raise bad(name, value, allowed)
     return number
-
-
-def _checked_flag(name: str, value: object) -> bool:
-    match value.lower() if isinstance(value, str) else value:
-        case True | "true" | "yes" | "on" | "1":
-            return True
-        case False | "false" | "no" | "off" | "0":
-            return False
-    raise _bad(name, value, "true or false")
 
 
 def _checked_modalities(name: str, value: object) -> tuple[str, ...]:
@@ -281,16 +258,16 @@ def _checked_modalities(name: str, value: object) -> tuple[str, ...]:
     elif isinstance(value, Iterable) and not isinstance(value, (bytes, Mapping)):
         wanted = list(value)
     else:
-        raise _bad(name, value, allowed)
+        raise bad(name, value, allowed)
     if not all(item in MODALITIES for item in wanted):
-        raise _bad(name, value, allowed)
+        raise bad(name, value, allowed)
     return tuple(item for item in MODALITIES if item in wanted)
 
 
 def _checked_email(name: str, value: object) -> str:
     # The vendor's own rule: @orga-ai/node, client.ts.
     if not isinstance(value, str) or not re.fullmatch(r"[^\s@]+@[^\s@]+\.[^\s@]+", value):
-        raise _bad(name, value, "an address like name@example.org")
+        raise bad(name, value, "an address like name@example.org")
     return value
 
 
@@ -307,7 +284,7 @@ def _checked_mcp_server(name: str, value: object) -> dict[str, Any] | None:
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"{name} is a {type(value).__name__}: give an object with id, alias, url, headers")
     if unknown := set(value) - {"id", "alias", "url", "headers"}:
-        raise ConfigurationError(f"{name} has {_list(unknown)}: give id, alias, url and, if need be, headers")
+        raise ConfigurationError(f"{name} has {listed(unknown)}: give id, alias, url and, if need be, headers")
     for key in ("id", "alias", "url"):
         if not isinstance(value.get(key), str) or not value[key].strip():
             raise ConfigurationError(f"{name} has no {key}: give id, alias and url as texts")
@@ -325,30 +302,18 @@ def _checked_mcp_server(name: str, value: object) -> dict[str, Any] | None:
     return found | {"headers": dict(headers)}
 
 
-Check = Callable[[str, object], object]
-
 UPDATES: Mapping[str, Check] = {
-    "model": _checked_name,
+    "model": checked_name,
     "voice": _checked_voice,
     "temperature": _checked_temperature,
-    "instructions": _checked_text,
+    "instructions": checked_text,
     "modalities": _checked_modalities,
 }
 
 PARAMETERS: Mapping[str, Check] = {
     **UPDATES,
-    "history": _checked_flag,
-    "return_transcription": _checked_flag,
+    "history": checked_flag,
+    "return_transcription": checked_flag,
     "mcp_server": _checked_mcp_server,
     "email": _checked_email,
 }
-
-
-def _list(names: Iterable[object]) -> str:
-    return ", ".join(sorted(str(name) for name in names))
-
-
-def _check(options: Mapping[str, object], known: Mapping[str, Check]) -> dict[str, Any]:
-    if unknown := set(options) - set(known):
-        raise ConfigurationError(f"orga has no parameter {_list(unknown)}; it has {_list(known)}")
-    return {name: known[name](name, value) for name, value in options.items() if value is not None}

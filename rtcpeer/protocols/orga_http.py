@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from ..errors import AuthError, ConfigurationError, RemoteProtocolError, RtcPeerError, SignalingError, TokenExpired
-from .base import VoiceProtocol, load_json
+from ..errors import RemoteProtocolError
 from .http import (
     Answer,
     HttpRequest,
@@ -26,11 +24,14 @@ from .http import (
     RequestRefused,
     Token,
     TokenRequest,
-    for_display,
+    authorization,
     is_token,
+    json_answer,
     json_response,
-    retry_after,
+    service_url,
 )
+from .rtc import RtcProtocol
+from .strict_json import load_json
 
 PATHS = {
     "token": "/v1/realtime/client-secrets",
@@ -52,7 +53,7 @@ CALL_DEFAULTS: Mapping[str, Any] = {
 ICE_SCHEMES = ("stun:", "stuns:", "turn:", "turns:")
 
 
-class OrgaHttp(VoiceProtocol):
+class OrgaHttp(RtcProtocol):
     """The HTTP half of ``Orga``."""
 
     # client-secrets
@@ -204,25 +205,12 @@ def _error(
 
 
 def _url(base_url: str, route: str) -> str:
-    wanted = "the base URL must read http(s)://host[:port][/path], without query or fragment"
-    try:
-        parts = urlsplit(base_url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError as exc:
-        raise ConfigurationError(wanted) from exc
-    if not usable or parts.query or parts.fragment:
-        raise ConfigurationError(wanted)
-    return base_url.rstrip("/") + PATHS[route]
+    return service_url(base_url, PATHS[route])
 
 
 def _headers(credential: str | None, name: str) -> dict[str, str]:
     # The content type also where there is no content: ice-config's page requires it.
-    headers = {"accept": "application/json", "content-type": "application/json"}
-    if credential is None:
-        return headers
-    if not is_token(credential):
-        raise ConfigurationError(f"the {name} is empty or has spaces, line breaks or non-ASCII characters in it")
-    return headers | {"authorization": f"Bearer {credential}"}
+    return {"accept": "application/json", "content-type": "application/json", **authorization(credential, name)}
 
 
 def _split(sdp: str) -> tuple[list[str], list[list[str]]]:
@@ -257,63 +245,11 @@ def _candidates(sdp: str) -> Iterator[dict[str, Any]]:
 
 
 def _content(response: HttpResponse, route: str) -> Any:
-    """The JSON of a 2xx answer; everything else is raised as the error of its kind."""
-    if not response.ok:
-        raise _refusal_error(response, route)
-    try:
-        return load_json(response.body)
-    except (ValueError, RecursionError) as exc:
-        raise RemoteProtocolError(f"{_name(route)}: the server answered {_nonsense(response)}") from exc
+    return json_answer(response, _name(route), credential="API key" if route == "token" else "token")
 
 
 def _name(route: str) -> str:
     return PATHS[route].rpartition("/")[2]
-
-
-def _nonsense(response: HttpResponse) -> str:
-    if not response.body.strip():
-        return "with an empty body"
-    if response.body.lstrip().startswith(b"<") or "html" in response.headers.get("content-type", ""):
-        return "HTML instead of JSON: is the base URL right?"
-    return f"{len(response.body)} bytes that are not JSON"
-
-
-def _refusal_error(response: HttpResponse, route: str) -> RtcPeerError:
-    status = response.status
-    try:
-        said = for_display(_words(load_json(response.body)))
-    except (ValueError, RecursionError):
-        said = _nonsense(response)
-    message = f"{_name(route)}: the server answered {status}" + (f": {said}" if said else "")
-    if status in (401, 403):
-        if route == "token":
-            return AuthError(f"{message} (is the API key right?)")
-        if re.search(r"\b(expired|consumed)\b", said, re.IGNORECASE):
-            return TokenExpired(f"{message} (each session needs a fresh token)")
-        return AuthError(f"{message} (is the token right?)")
-    if status == 404 and "user" not in said.lower():
-        message = f"{message} (is the base URL right?)"
-    return SignalingError(message, status=status, retry_after=retry_after(response))
-
-
-def _words(found: Any) -> str:
-    """Find the server's own words in whatever shape its error has."""
-    while isinstance(found, dict):
-        # error.message may be an error envelope itself, as client-secrets has it.
-        found = next((found[name] for name in ("error", "message", "detail", "msg") if found.get(name)), "")
-    if isinstance(found, list):
-        return "; ".join(_detail(item) for item in found[:3])
-    return found if isinstance(found, str) else ""
-
-
-def _detail(item: Any) -> str:
-    """One entry of FastAPI's ``detail``: ``body.offer: Field required``."""
-    match item:
-        case {"loc": list(loc), "msg": str(text)}:
-            return f"{'.'.join(str(part) for part in loc if isinstance(part, (str, int)))}: {text}"
-        case {"msg": str(text)} | str(text):
-            return text
-    return ""
 
 
 def _parse_time(value: Any) -> float | None:

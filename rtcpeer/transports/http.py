@@ -110,7 +110,7 @@ async def exchange(
                 raise SignalingError(f"{place} redirects to {target}: use that URL", status=response.status)
             return HttpResponse(response.status, _headers(response), await _body(response, place))
     except (aiohttp.ClientError, OSError, ValueError) as exc:
-        failure, cause = _explain(exc, request.url, timeout), _redacted(exc)
+        failure, cause = explain(exc, request.url, timeout), redacted(exc)
     # Outside the handler: __context__ would keep aiohttp's error, and with it the URL and the headers.
     raise failure from cause
 
@@ -140,7 +140,7 @@ async def _body(response: aiohttp.ClientResponse, place: str) -> bytes:
     return bytes(found)
 
 
-def _explain(exc: Exception, url: str, timeout: float | None) -> SignalingError | ConfigurationError:
+def explain(exc: Exception, url: str, timeout: float | None) -> SignalingError | ConfigurationError:
     """Say what broke, where, and what to do about it."""
     place = redact_url(url)
     origin = place.removesuffix(urlsplit(place).path)
@@ -184,7 +184,7 @@ def _final(message: str) -> SignalingError:
     return failure
 
 
-def _redacted(exc: Exception) -> Exception:
+def redacted(exc: Exception) -> Exception:
     """Keep of an error what can't hold a secret: its type, and the system's error number."""
     name = type(exc).__name__
     if isinstance(exc, OSError) and exc.errno is not None and exc.errno > 0:

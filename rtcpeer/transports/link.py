@@ -41,6 +41,11 @@ class Link(ABC):
 
     protocol: VoiceProtocol
 
+    @property
+    def sends_silence(self) -> bool:
+        """Whether frames in which nothing is being played are to be sent, too."""
+        return True
+
     def send(self, said: Said) -> None:
         """Say it in the protocol's words.
 
@@ -62,6 +67,9 @@ class Link(ABC):
             frame: Number of the frame on this call's clock.
         """
 
+    def finish_audio(self) -> None:  # noqa: B027 — most transports hold nothing back
+        """What was sent is all there is for now: send what is held back of it."""
+
     @abstractmethod
     def hear(self, now: float) -> PlayoutFrame:
         """Return the 20 ms to be heard now: exactly one frame a tick, always."""
@@ -73,6 +81,21 @@ class Link(ABC):
             Unsupported: this transport does not carry Opus.
         """
         raise Unsupported(f"{self.protocol.profile.name} sends no Opus")
+
+    def cut_off(self) -> bool:
+        """Drop what waits to be heard, and what still comes of the far end's turn.
+
+        ``False``: this transport holds next to nothing, and knows no turns: whoever hears has to turn away.
+        """
+        return False
+
+    @property
+    def played(self) -> float | None:
+        """Seconds of the far end's turn that were really handed on; ``None``: this transport knows no turns."""
+        return None
+
+    def end_turn(self) -> None:  # noqa: B027 — see ``played``
+        """The far end's turn is over: what comes now is another's."""
 
     def adapt(self) -> None:  # noqa: B027 — most transports have nothing to adapt
         """Follow what the far end reports of the network; called once a second."""

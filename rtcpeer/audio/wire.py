@@ -1,0 +1,57 @@
+"""Audio as messages carry it: by codec, how a stream of it is made and read.
+
+A codec of a message and a codec of a protocol are two things; this is the former.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MediaError
+from ..formats import AudioFormat
+
+
+class WireDecoder(Protocol):
+    """Reads one stream, piece by piece."""
+
+    def decode(self, data: bytes) -> NDArray[np.int16]:
+        """Return ``(n, channels)`` in the stream's format; ``n`` may be 0. Raises MediaError."""
+
+
+class WireEncoder(Protocol):
+    """Makes one stream, piece by piece."""
+
+    def encode(self, pcm: NDArray[np.int16]) -> bytes:
+        """Take ``(n, channels)`` in the stream's format; nothing may come of it yet."""
+
+    def flush(self) -> bytes:
+        """Return what is still inside; what follows begins a new stream."""
+
+
+class PcmCodec:
+    """Signed 16-bit little-endian, interleaved; both ways, no state."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._channels = audio_format.channels
+
+    def decode(self, data: bytes) -> NDArray[np.int16]:
+        # A rest is not kept for the next message: were it a stray byte, all that follows would be noise.
+        if len(data) % (2 * self._channels):
+            raise MediaError(f"{len(data)} bytes of audio are no whole samples")
+        return np.frombuffer(data, "<i2").astype(np.int16, copy=False).reshape(-1, self._channels)
+
+    def encode(self, pcm: NDArray[np.int16]) -> bytes:
+        return pcm.astype("<i2", copy=False).tobytes()
+
+    def flush(self) -> bytes:
+        return b""
+
+
+CODECS: Mapping[str, tuple[Callable[[AudioFormat], WireEncoder], Callable[[AudioFormat], WireDecoder]]] = {
+    "pcm16": (PcmCodec, PcmCodec)
+}
+"""Name → encoder and decoder of one stream."""

@@ -1,0 +1,615 @@
+"""The WebSocket link: one codec's messages, and the audio in them, over one socket of aiohttp, either side.
+
+What arrives is taken apart by the codec: audio goes to the playout, the rest to a listener, which belongs to the
+session. What is sent waits in one queue and leaves in order. Audio flows once ``SessionStarted`` was said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal
+
+import aiohttp
+import numpy as np
+from aiohttp import web
+from numpy.typing import NDArray
+
+from ..audio.jitter import PlayoutFrame
+from ..audio.resample import Resampler
+from ..audio.stream_playout import StreamPlayout
+from ..audio.wire import CODECS, WireDecoder
+from ..commands import Ping, Stop
+from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerError, SignalingError
+from ..events import ErrorReported, Interrupted, Pong, SessionStarted
+from ..formats import VOICE, AudioFormat
+from ..netem import CLEAN, NetworkConditions, StreamEmulator
+from ..protocols.base import AudioChunk, Message, WireAudio
+from ..protocols.http import HttpResponse, RequestRefused, SocketClosing, SocketRequest, for_display
+from ..protocols.websocket import WebSocketProtocol
+from ..said import Said
+from ..stats import OutboundAudioStats
+from .http import environment_proxy, explain, redact_url, redacted
+from .link import NO_STATS, Link, LinkListener
+
+logger = logging.getLogger(__name__)
+
+MESSAGE_LIMIT = 1024 * 1024
+"""Bytes. A longer message is not read, and ends the connection (close code 1009)."""
+AUDIO_WAITING = 1.0
+"""Seconds of audio that wait to be sent; the oldest is dropped, and counted, for the newest."""
+CONTROL_WAITING = 1000
+"""Other messages that wait to be sent before we call the far end stuck: none of them is ever dropped."""
+SEND_DEADLINE = 10.0
+"""Seconds for which a far end may take nothing at all."""
+PONG_DEADLINE = 10.0
+"""Seconds for which a far end may leave a ping without any sign of life."""
+CLOSE_DEADLINE = 2.0
+"""Seconds for the far end's half of a goodbye."""
+
+LINE_LIMIT = 256 * 1024
+"""Bytes under way on an emulated network, one direction, before whoever sends has to wait."""
+
+Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
+
+
+class Dialled:
+    """A client's open socket and the pool it came from."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, http: aiohttp.ClientSession) -> None:
+        self.socket = socket
+        self._http = http
+
+    async def release(self) -> None:
+        await self._http.close()
+
+    def abort(self) -> None:
+        # aiohttp has no public way to a client socket's transport.
+        connection = self.socket._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
+
+
+async def dial(request: SocketRequest, protocol: type[WebSocketProtocol], *, timeout: float | None) -> Dialled:
+    """Open a socket as a client.
+
+    Args:
+        timeout: Seconds until it is open; ``None``: no limit.
+
+    Raises:
+        AuthError, SignalingError: it was refused, or nothing answers.
+        ConfigurationError: the URL or a header can't be sent.
+    """
+    http_url = "http" + request.url.removeprefix("ws")
+    http = aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(), proxy=environment_proxy(http_url), timeout=aiohttp.ClientTimeout()
+    )
+    failure: RtcPeerError
+    try:
+        async with asyncio.timeout(timeout):
+            socket = await http.ws_connect(
+                request.url,
+                headers=request.headers,
+                protocols=request.subprotocols,
+                max_msg_size=MESSAGE_LIMIT,
+                autoping=False,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_DEADLINE),
+            )
+        return Dialled(socket, http)
+    except aiohttp.WSServerHandshakeError as exc:
+        headers = {name.lower(): value for name, value in (exc.headers or {}).items()}
+        failure = protocol.socket_refused(HttpResponse(exc.status, headers))
+        if exc.status == 101:
+            failure = SignalingError(f"{redact_url(http_url)} answered the upgrade with nonsense; is it a WebSocket?")
+        cause: Exception = redacted(exc)
+    except (aiohttp.ClientError, OSError, ValueError) as exc:
+        failure, cause = explain(exc, http_url, timeout), redacted(exc)
+    except BaseException:
+        await http.close()
+        raise
+    await http.close()
+    # Outside the handler: __context__ would keep aiohttp's error, and with it the URL and the headers.
+    raise failure from cause
+
+
+class WebSocketLink(Link):
+    """One open socket. Make it and ``start`` it; on the server's side await ``greeted``; ``ready``; then ``close``.
+
+    Args:
+        socket: Open already, with ``autoping`` off.
+        abort: Ends the connection under the socket, without a word.
+        release: Lets go of what else there is, once the socket is closed.
+    """
+
+    protocol: WebSocketProtocol
+
+    def __init__(
+        self,
+        protocol: WebSocketProtocol,
+        listener: LinkListener,
+        socket: Socket,
+        *,
+        abort: Callable[[], None],
+        release: Callable[[], Awaitable[None]] | None = None,
+        netem: NetworkConditions = CLEAN,
+        netem_seed: int | str = 0,
+    ) -> None:
+        self.protocol = protocol
+        self.failure: RtcPeerError | None = None
+        """What ended the connection, unless it was a goodbye; the class says whether trying again may help."""
+        self._listener = listener
+        self._socket = socket
+        self._abort = abort
+        self._release = release
+        self._loop = asyncio.get_running_loop()
+        self._out = _Line(StreamEmulator(netem, f"{netem_seed}/outgoing"), self._put)
+        self._in = _Line(StreamEmulator(netem, f"{netem_seed}/incoming"), self._take)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ended = False
+        self._gone = False
+        self._closing: SocketClosing | None = None
+        self._greeted: asyncio.Future[None] = self._loop.create_future()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        for future in (self._greeted, self._ready):
+            # Whoever opens the link awaits these; a link closed before that must not complain at exit.
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+        # Of audio what is older than AUDIO_WAITING is dropped; of the rest nothing is, see CONTROL_WAITING.
+        self._queue: deque[tuple[Message, bool]] = deque()
+        self._audio_queued = 0
+        self._something = asyncio.Event()
+        self._all_sent = asyncio.Event()
+        self._sign_of_life = asyncio.Event()
+        self._ping_sent: float | None = None
+        self._last_error = ""
+
+        self._mouth: _Mouth | None = None
+        hears = protocol.hears
+        self._playout = StreamPlayout(live=hears is not None and hears.live)
+        self._decoders: dict[tuple[str, AudioFormat], WireDecoder] = {}
+        self._newest = 0
+        self._said = OutboundAudioStats()
+        self._audio_dropped = 0
+
+    # Opening
+
+    def start(self) -> None:
+        """Begin to read and write: our opening messages first."""
+        for work in (self._read(), self._write(), self._beat()):
+            task = self._loop.create_task(work, name="rtcpeer websocket")
+            task.add_done_callback(self._on_task_done)
+            self._tasks.append(task)
+        self.send_messages(self.protocol.opening())
+        if not self.protocol.profile.client_opens:
+            _resolve(self._greeted)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            # A session that is half deaf is over, and whoever holds it must learn so.
+            logger.error("a WebSocket's task failed", exc_info=exc)
+            self._end("lost", f"the connection failed here: {type(exc).__name__}")
+
+    async def greeted(self) -> None:
+        """Wait, on the server's side, until we may speak.
+
+        Raises:
+            RequestRefused: the client's first message is none that we take; ``close`` says so.
+            ConnectionLost: it is gone.
+        """
+        await asyncio.shield(self._greeted)
+
+    async def ready(self) -> None:
+        """Wait until ``SessionStarted`` was said, by whichever side says it.
+
+        Raises:
+            AuthError, ConnectionLost, …: the socket was closed before; the class is the close code's.
+        """
+        await asyncio.shield(self._ready)
+
+    # Sending
+
+    def send(self, said: Said) -> None:
+        messages = self.protocol.send(said)
+        if isinstance(said, Interrupted):
+            # What was cut off and has not left yet must not follow the word that it was.
+            self._drop_queued_audio()
+        self.send_messages(messages)
+        if isinstance(said, SessionStarted):
+            _resolve(self._ready)
+
+    def send_messages(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if self._ended:
+                raise ConnectionLost("the socket is closed")
+            if len(self._queue) - self._audio_queued >= CONTROL_WAITING:
+                raise ConnectionLost(f"the far end takes no messages: {CONTROL_WAITING} wait")
+            self._queue.append((message, False))
+            self._wake_writer()
+
+    @property
+    def sends_silence(self) -> bool:
+        return self.protocol.sends is not None and self.protocol.sends.live
+
+    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
+        if (mouth := self._speaking()) is not None:
+            self._queue_audio(mouth, mouth.feed(pcm))
+
+    def finish_audio(self) -> None:
+        if (mouth := self._speaking()) is not None:
+            self._queue_audio(mouth, mouth.finish())
+
+    def _speaking(self) -> _Mouth | None:
+        """Return what makes our audio, once there may be any."""
+        wire = self.protocol.sends
+        if wire is None or self._ended or not self._ready.done() or self._ready.exception() is not None:
+            return None
+        if self._mouth is None or self._mouth.wire != wire:
+            self._mouth = _Mouth(wire)
+        return self._mouth
+
+    def _queue_audio(self, mouth: _Mouth, pieces: list[bytes]) -> None:
+        wire = mouth.wire
+        for data in pieces:
+            for message in self.protocol.send(AudioChunk(data, wire.format, wire.codec, self.protocol.generation)):
+                self._queue.append((message, True))
+                self._audio_queued += 1
+            self._said.packets_sent += 1
+            self._said.bytes_sent += len(data)
+            self._wake_writer()
+        while self._audio_queued * wire.chunk > AUDIO_WAITING:
+            del self._queue[next(index for index, (_, audio) in enumerate(self._queue) if audio)]
+            self._audio_queued -= 1
+            self._audio_dropped += 1
+
+    def _drop_queued_audio(self) -> None:
+        self._queue = deque(entry for entry in self._queue if not entry[1])
+        self._audio_dropped += self._audio_queued
+        self._audio_queued = 0
+        self._mouth = None
+
+    def _wake_writer(self) -> None:
+        self._something.set()
+        self._all_sent.clear()
+
+    async def _write(self) -> None:
+        while True:
+            while not self._queue:
+                self._all_sent.set()
+                self._something.clear()
+                await self._something.wait()
+            message, audio = self._queue[0]
+            await self._out.carry(len(message), message)
+            # Only now, so that an empty queue means that all is sent; dropping may have taken it meanwhile.
+            if self._queue and self._queue[0][0] is message:
+                self._queue.popleft()
+                self._audio_queued -= audio
+
+    async def _put(self, message: Message) -> None:
+        try:
+            async with asyncio.timeout(SEND_DEADLINE):
+                if isinstance(message, str):
+                    await self._socket.send_str(message)
+                else:
+                    await self._socket.send_bytes(message)
+        except TimeoutError:
+            self._end("lost", f"the far end took no data for {SEND_DEADLINE:g} s")
+        except (OSError, aiohttp.ClientError, RuntimeError):
+            logger.debug("a message was not sent: the socket is closing")  # the reader learns why
+
+    # Hearing
+
+    def hear(self, now: float) -> PlayoutFrame:
+        return self._playout.get(now)
+
+    def cut_off(self) -> bool:
+        self._playout.flush(self._loop.time(), rest=True)
+        return True
+
+    @property
+    def played(self) -> float | None:
+        return self._playout.played
+
+    def end_turn(self) -> None:
+        self._playout.end_turn()
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._socket.receive()
+            self._sign_of_life.set()
+            match message.type:
+                case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
+                    await self._in.carry(len(message.data), message.data)
+                case aiohttp.WSMsgType.PING:
+                    with contextlib.suppress(OSError, aiohttp.ClientError):
+                        await self._socket.pong(message.data)
+                case aiohttp.WSMsgType.PONG:
+                    self._note_pong()
+                case aiohttp.WSMsgType.CLOSE:
+                    # In line behind what was said before.
+                    await self._in.carry(0, SocketClosing(message.data or 1005, message.extra or ""))
+                    return
+                case aiohttp.WSMsgType.ERROR if isinstance(message.data, aiohttp.WebSocketError):
+                    self._on_violation(message.data)
+                    return
+                case _:  # no goodbye: aiohttp reports a connection that ends without one as closed, too
+                    await self._in.carry(0, SocketClosing(1006))
+                    return
+
+    def _on_violation(self, error: aiohttp.WebSocketError) -> None:
+        """The far end broke RFC 6455, or sent more than we read; aiohttp has told it so."""
+        what = f"a message over {MESSAGE_LIMIT} bytes" if error.code == 1009 else "no valid WebSocket frames"
+        self._gone = True
+        self._listener.on_refused(what)
+        self._end("lost", f"hung up: the far end sent {what}")
+
+    async def _take(self, message: Message | SocketClosing) -> None:
+        if isinstance(message, SocketClosing):
+            self._on_close(message)
+            return
+        try:
+            heard = self.protocol.receive(message)
+        except RemoteProtocolError as exc:
+            if isinstance(exc, RequestRefused) or not self._greeted.done():
+                self._refuse(exc)
+            else:
+                self._listener.on_refused(str(exc))
+            return
+        try:
+            for said in heard:
+                self._hear(said)
+        except ConnectionLost as exc:  # an answer of ours, to one who takes none
+            self._end("lost", str(exc))
+        _resolve(self._greeted)
+
+    def _hear(self, said: Said) -> None:
+        match said:
+            case AudioChunk():
+                self._play(said)
+                return
+            case SessionStarted():
+                _resolve(self._ready)
+            case Ping() if Pong in self.protocol.speaks[self.protocol.side]:
+                self.send(Pong())
+            case Pong():
+                self._note_pong()
+            case ErrorReported():
+                self._last_error = said.message
+            case Interrupted():
+                played = self._playout.played
+                everything = self.protocol.profile.interrupt == "flush-all"
+                self._playout.flush(self._loop.time(), before=None if everything else self.protocol.generation)
+                said = Interrupted(round(played, 3), said.reason)
+        self._listener.on_said(said)
+        if isinstance(said, Stop):
+            self._end("remote", "the far end said stop")
+
+    def _play(self, chunk: AudioChunk) -> None:
+        key = (chunk.codec, chunk.format)
+        stats = self._playout.stats
+        stats.bytes_received += len(chunk.data)
+        try:
+            if key not in self._decoders:
+                if chunk.codec not in CODECS or len(self._decoders) >= 8:
+                    raise MediaError(f"audio in {chunk.codec}, which can't be read here")
+                self._decoders[key] = CODECS[chunk.codec][1](chunk.format)
+            pcm = self._decoders[key].decode(chunk.data)
+        except MediaError as exc:
+            stats.packets_malformed += 1
+            self._listener.on_refused(str(exc))
+            return
+        if chunk.generation < self.protocol.generation:
+            stats.packets_received += 1
+            stats.interrupted_samples += len(pcm) * VOICE.sample_rate // chunk.format.sample_rate
+            return
+        if chunk.generation > self._newest:
+            self._newest = chunk.generation
+            if self.protocol.profile.interrupt == "seq":
+                self._supersede(chunk.generation)
+        self._playout.put(pcm, chunk.format, chunk.generation, self._loop.time())
+
+    def _supersede(self, generation: int) -> None:
+        played = self._playout.played
+        if self._playout.flush(self._loop.time(), before=generation) > 0:
+            self._listener.on_said(Interrupted(round(played, 3), "superseded"))
+
+    # Being alive
+
+    async def _beat(self) -> None:
+        interval = self.protocol.profile.heartbeat
+        if interval is None:
+            return
+        own = Ping in self.protocol.speaks[self.protocol.side]
+        while True:
+            await asyncio.sleep(interval)
+            self._sign_of_life.clear()
+            self._ping_sent = self._loop.time()
+            try:
+                async with asyncio.timeout(PONG_DEADLINE):
+                    if own:
+                        self.send(Ping())
+                    else:
+                        await self._socket.ping()
+                    await self._sign_of_life.wait()
+            except TimeoutError:
+                self._gone = True
+                self._end("lost", f"the far end gave no sign of life for {PONG_DEADLINE:g} s after a ping")
+                return
+            except (OSError, aiohttp.ClientError, ConnectionLost):
+                return  # the reader learns why
+
+    def _note_pong(self) -> None:
+        if self._ping_sent is not None:
+            self._said.round_trip_time = round(self._loop.time() - self._ping_sent, 4)
+            self._ping_sent = None
+
+    def stats(self) -> dict[str, Any]:
+        netem = None
+        if not self._out.emulator.conditions.clean or self._out.emulator.stats.packets_sent:
+            netem = {
+                "conditions": str(self._out.emulator.conditions),
+                "outgoing": self._out.emulator.stats.to_dict(),
+                "incoming": self._in.emulator.stats.to_dict(),
+            }
+        return {
+            **NO_STATS,
+            "inbound_audio": self._playout.stats.to_dict(),
+            "outbound_audio": self._said.to_dict(),
+            "netem": netem,
+            "websocket": {"audio_messages_dropped": self._audio_dropped, "playout_lead": self._playout.lead},
+        }
+
+    def impair(self, conditions: NetworkConditions) -> None:
+        """Raises ConfigurationError: conditions that a stream does not know."""
+        self._out.emulator.conditions = self._in.emulator.conditions = conditions
+
+    # Ending
+
+    async def close(self) -> None:
+        """Say goodbye, ours (``Stop``) and the socket's, and release everything."""
+        if not self._gone:
+            if not self._ended and Stop in self.protocol.speaks[self.protocol.side]:
+                with contextlib.suppress(ConnectionLost):
+                    self.send(Stop())
+            # What was said before the goodbye arrives before it.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_DEADLINE):
+                    await self._all_sent.wait()
+                    await self._out.drained()
+        self._ended = True
+        self._fail(ConnectionLost("closed before it was open"))
+        await self._stop()
+        closing = self._closing or SocketClosing(1000)
+        try:
+            async with asyncio.timeout(2 * CLOSE_DEADLINE):
+                await self._socket.close(code=closing.code, message=closing.reason.encode()[:123])
+        except (TimeoutError, OSError, aiohttp.ClientError, RuntimeError):
+            self._abort()
+        if self._release is not None:
+            await self._release()
+
+    async def abandon(self) -> None:
+        """Vanish without a goodbye: the connection is reset."""
+        self._ended = self._gone = True
+        self._abort()
+        await self.close()
+
+    async def _stop(self) -> None:
+        tasks = [*self._tasks, *self._out.tasks, *self._in.tasks]
+        current = asyncio.current_task()
+        for task in tasks:
+            if task is not current:
+                task.cancel()
+        await asyncio.gather(*(task for task in tasks if task is not current), return_exceptions=True)
+
+    def _refuse(self, refused: RemoteProtocolError) -> None:
+        """Hang up on who said what can't be had; ``close`` says why."""
+        closing = self.protocol.refusal_closing(refused) if isinstance(refused, RequestRefused) else None
+        self._closing = closing or SocketClosing(1008, str(refused))
+        with contextlib.suppress(ConnectionLost):
+            self.send_messages(self._closing.messages)
+        if self._greeted.done():
+            self._listener.on_refused(str(refused))
+            self._end("lost", f"hung up: {refused}")
+        else:
+            self._greeted.set_exception(refused)
+
+    def _on_close(self, closing: SocketClosing) -> None:
+        self._gone = True
+        if self._ended:
+            return
+        error = self.protocol.closing_error(closing.code, closing.reason)
+        if error is None:
+            self._end("remote", "the far end closed the socket")
+            return
+        if self._last_error and self._last_error not in str(error):
+            error = type(error)(f"{error} (it had said: {for_display(self._last_error)})")
+        self._end("lost", str(error), error)
+
+    def _end(self, reason: Literal["remote", "lost"], detail: str, failure: RtcPeerError | None = None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self.failure = failure or (ConnectionLost(detail) if reason == "lost" else None)
+        self._fail(self.failure or ConnectionLost(f"{detail} before it was open"))
+        self._listener.on_ended(reason, detail)
+
+    def _fail(self, failure: RtcPeerError) -> None:
+        for future in (self._greeted, self._ready):
+            if not future.done():
+                future.set_exception(failure)
+
+
+class _Mouth:
+    """Frames of 20 ms at 48 kHz in, pieces as the wire wants them out."""
+
+    def __init__(self, wire: WireAudio) -> None:
+        self.wire = wire
+        self._resampler = Resampler(VOICE, wire.format)
+        self._encoder = CODECS[wire.codec][0](wire.format)
+        self._samples = round(wire.chunk * wire.format.sample_rate)
+        self._rest = np.empty((0, wire.format.channels), np.int16)
+
+    def feed(self, pcm: NDArray[np.int16]) -> list[bytes]:
+        self._rest = np.concatenate([self._rest, self._resampler.feed(pcm)])
+        pieces = []
+        while len(self._rest) >= self._samples:
+            piece, self._rest = np.split(self._rest, [self._samples])
+            pieces.append(self._encoder.encode(piece))
+        return [piece for piece in pieces if piece]
+
+    def finish(self) -> list[bytes]:
+        """Return the rest, as short as it is."""
+        rest = np.concatenate([self._rest, self._resampler.flush()])
+        self._rest = rest[:0]
+        pieces = [self._encoder.encode(rest)] if len(rest) else []
+        return [piece for piece in (*pieces, self._encoder.flush()) if piece]
+
+
+class _Line:
+    """One direction of the network: delivers at once, or when the emulator says; always in order."""
+
+    def __init__(self, emulator: StreamEmulator, deliver: Callable[[Any], Awaitable[None]]) -> None:
+        self.emulator = emulator
+        self.tasks: list[asyncio.Task[None]] = []
+        self._deliver = deliver
+        # Bounded like a socket's buffer: whoever sends waits when LINE_LIMIT bytes are on their way.
+        self._waiting: deque[tuple[float, int, Any]] = deque()
+        self._bytes = 0
+        self._moved = asyncio.Event()
+
+    async def carry(self, size: int, item: Any) -> None:
+        if self.emulator.conditions.clean and not self._waiting:
+            await self._deliver(item)
+            return
+        while self._bytes > LINE_LIMIT:
+            self._moved.clear()
+            await self._moved.wait()
+        self._waiting.append((self.emulator.send(size, asyncio.get_running_loop().time()), size, item))
+        self._bytes += size
+        if not self.tasks or self.tasks[0].done():
+            self.tasks = [asyncio.create_task(self._run(), name="rtcpeer netem")]
+
+    async def drained(self) -> None:
+        """Wait until nothing is under way."""
+        while self._waiting:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            due, size, item = self._waiting[0]
+            if (delay := due - loop.time()) > 0:
+                await asyncio.sleep(delay)
+            await self._deliver(item)
+            self._waiting.popleft()
+            self._bytes -= size
+            self._moved.set()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
