@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from .audio.outgoing import Outgoing, Playback
 from .audio.reader import Heard
-from .audio.sources import Source, open_source
+from .audio.sources import Playable, open_source
 from .audio.vad import VoiceDetector
 from .commands import Interrupt
 from .errors import ConnectionLost, MediaError, Unsupported
@@ -38,7 +37,7 @@ from .events import (
     SpeechStopped,
     TurnMeasured,
 )
-from .formats import FRAME_DURATION, VOICE, OpusSettings
+from .formats import FRAME_DURATION, VOICE, AudioFormat, OpusSettings
 from .latency import TurnMeter
 from .protocols.base import AudioChunk, Side, VoiceProtocol
 from .said import Said
@@ -54,6 +53,8 @@ Ending = Literal["local", "remote", "lost", "failed"]
 FrameTap = Callable[[int, NDArray[np.int16], NDArray[np.int16]], None]
 """Called with the position in samples since the audio began, what we sent and what was heard: ``(960, 1)`` each."""
 
+_SLOW_TAP = 0.01
+"""Seconds. Every call on the loop waits for a tap."""
 _MUTED_UNTIL_QUIET = 0.4
 """Seconds of silence after which an interrupted agent counts as having stopped."""
 
@@ -78,7 +79,7 @@ class Session:
         """On the answering side: the task that waits for the transport and the channel."""
         self._loop = asyncio.get_running_loop()
         self._started = started
-        self._outgoing = Outgoing()
+        self._outgoing = Outgoing(on_slow=media_clock().blame)
         self._mouth = VoiceDetector()
         self._ear = VoiceDetector()
         self._meter = TurnMeter()
@@ -96,21 +97,54 @@ class Session:
 
     # Talking
 
-    async def play(self, source: str | os.PathLike[str] | Source) -> Playback:
-        """Say something: a file name, ``"tone"``, ``"silence"`` or a ``Source``; queued behind what is being said.
+    async def play(
+        self,
+        source: Playable,
+        *,
+        format: AudioFormat | None = None,
+        loop: bool = False,
+        start: float = 0.0,
+        gain: float = 0.0,
+        mix: bool = False,
+    ) -> Playback:
+        """Say something, queued behind what is being said; ``docs/audio.md`` has an example of each.
 
         Await the result to wait until its last sample was really sent.
 
+        Args:
+            source: A file name, ``"tone"``, ``"silence"`` or ``"mic"``; bytes, an array or a frame; an async iterator
+                of such, fetched a second ahead; a ``Source``.
+            format: Of bytes and arrays, which do not say it themselves.
+            loop: Again and again: files, bytes and arrays.
+            start: Seconds to leave out at the beginning: files, bytes and arrays.
+            gain: dB; ``Playback.gain`` changes it while it plays.
+            mix: On top of what is being said rather than behind it.
+
         Raises:
-            ConfigurationError: no such file, or no audio in it.
-            MediaError: too many sources are waiting.
+            ConfigurationError: no such file or device, no audio in it, or an option that it cannot have.
+            MediaError: PCM that is not in ``format``; a device that does not start; too many sources are waiting.
             Unsupported: the protocol carries no audio this way.
             ConnectionLost: the session is over.
         """
         self._live_link()
+        self._live_link()
         if self.protocol.profile.transport == "ws" and AudioChunk not in self.protocol.speaks[self.protocol.side]:
             raise Unsupported(f"{self.protocol.profile.name} has no audio from its {self.protocol.side.value}")
-        return self._outgoing.play(open_source(source))
+        if isinstance(source, str) and source == "mic":
+            opened = await asyncio.to_thread(open_source, source, format=format, loop=loop, start=start)
+        else:
+            opened = open_source(source, format=format, loop=loop, start=start)
+        try:
+            self._live_link()
+            return self._outgoing.play(opened, mix=mix, gain=gain)
+        except Exception:
+            if opened is not source:
+                opened.close()
+            raise
+
+    def stop_playing(self) -> None:
+        """Fall silent: what plays is faded out in 5 ms, what waits to be played is forgotten."""
+        self._outgoing.cancel_all()
 
     async def send(self, said: Said) -> None:
         """Say it in the protocol's own words.
@@ -262,7 +296,11 @@ class Session:
             **(self.link.stats() if self.link else NO_STATS),
             "messages": dict(self.counters),
             "source_underruns": self._outgoing.underruns,
-            "clock": {"frames_skipped": clock.frames_skipped, "worst_lateness": round(clock.worst_lateness, 4)},
+            "clock": {
+                "frames_skipped": clock.frames_skipped,
+                "late_slots": clock.late_slots,
+                "worst_lateness": round(clock.worst_lateness, 4),
+            },
         }
 
     @property
@@ -324,6 +362,7 @@ class Session:
                 await (self.link.abandon() if abandon else self.link.close())
         except Exception:
             logger.exception("closing the link failed")
+        await self._outgoing.wait_closed()
         self.report(Closed(reason, detail))
         self._wake_listeners()
         self._heard.end()
@@ -415,7 +454,10 @@ class Session:
             self._wake_listeners()
 
         for tap in self._taps:
+            began = self._loop.time()
             tap(frame * VOICE.frame_samples, said, heard)
+            if (took := self._loop.time() - began) > _SLOW_TAP:
+                media_clock().blame(f"the tap {getattr(tap, '__qualname__', tap)}", took)
         self._heard.put(heard, t)
         while self._outgoing.failures:
             self.on_media_error(self._outgoing.failures.popleft())
@@ -441,6 +483,9 @@ class Session:
         elif t - self._muted_since_quiet >= _MUTED_UNTIL_QUIET:
             self._muted_since_quiet = None
         return np.zeros_like(heard)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.protocol.profile.name} {self.protocol.side.value} {self.conversation_id or '-'}>"
 
     def _now(self) -> float:
         return self._loop.time() - self._started
