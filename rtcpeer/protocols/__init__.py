@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ..errors import ConfigurationError
 from .base import Message, Profile, Side, VoiceProtocol
+from .orbitali import Orbitali
 from .orga import Orga
 
-PROTOCOLS: dict[str, type[VoiceProtocol]] = {protocol.profile.name: protocol for protocol in (Orga,)}
+PROTOCOLS: dict[str, type[VoiceProtocol]] = {protocol.profile.name: protocol for protocol in (Orga, Orbitali)}
 
 
 def find_protocol(protocol: str | type[VoiceProtocol]) -> type[VoiceProtocol]:
@@ -23,4 +24,4 @@ def find_protocol(protocol: str | type[VoiceProtocol]) -> type[VoiceProtocol]:
         raise ConfigurationError(f"unknown protocol {protocol!r}; there is {', '.join(PROTOCOLS)}") from None
 
 
-__all__ = ["PROTOCOLS", "Message", "Orga", "Profile", "Side", "VoiceProtocol", "find_protocol"]
+__all__ = ["PROTOCOLS", "Message", "Orbitali", "Orga", "Profile", "Side", "VoiceProtocol", "find_protocol"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -285,6 +287,19 @@ def refusal_error(response: HttpResponse, name: str, *, credential: str = "token
     if status == 404 and not re.search(r"\b(user|agent|computer)\b", said, re.IGNORECASE):
         message = f"{message} (is the base URL right?)"
     return SignalingError(message, status=status, retry_after=retry_after(response))
+
+
+def parse_time(value: Any) -> float | None:
+    """ISO 8601, in UTC unless it says otherwise, or Unix seconds; what is neither counts as not said."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except (ValueError, OverflowError):
+        pass
+    return None
 
 
 def _nonsense(response: HttpResponse) -> str:

@@ -22,6 +22,7 @@ from .base import Message, Profile, Side
 from .options import Check, bad, check_options, checked_flag, checked_name, checked_text, listed
 from .orga_http import CALL_DEFAULTS, PATHS, OrgaHttp
 from .strict_json import load_object
+from .text import plain_text, without_control
 
 MODALITIES = ("audio", "video")
 VOICES = frozenset(
@@ -167,17 +168,15 @@ class Orga(OrgaHttp):
 
 _EMOTION = re.compile(r"</?emotion\b[^<>]*>", re.IGNORECASE)
 _LAUGHTER = re.compile(r"\[laughter\]", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")  # but for those that are white space
 
 
 def readable(raw: str) -> str:
     """Take out the mark-up for the vendor's voices, as its SDK does: no emotion tags, ``[laughter]`` as 😂.
 
-    White space becomes single spaces. Beyond the SDK: no control characters, which could steer a terminal, and no
-    halves of surrogate pairs, which come from servers that cut a string amid an emoji and which no file takes.
+    What is not fit to be read goes, too, beyond the SDK: see ``plain_text``.
     """
-    text = _EMOTION.sub("", _LAUGHTER.sub("😂", _CONTROL.sub("", raw)))
-    return " ".join(text.split()).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    # Control characters first: with one inside it, a tag would not be seen.
+    return plain_text(_EMOTION.sub("", _LAUGHTER.sub("😂", without_control(raw))))
 
 
 # Reading messages: whatever is wrong raises, and ``receive`` makes it a RemoteProtocolError.

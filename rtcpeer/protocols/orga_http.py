@@ -28,6 +28,7 @@ from .http import (
     is_token,
     json_answer,
     json_response,
+    parse_time,
     service_url,
 )
 from .rtc import RtcProtocol
@@ -69,7 +70,7 @@ class OrgaHttp(RtcProtocol):
     def parse_token(cls, response: HttpResponse) -> Token:
         match _content(response, "token"):
             case {"ephemeral_token": str(value), **rest} if is_token(value):
-                return Token(value, _parse_time(rest.get("expires_at")))
+                return Token(value, parse_time(rest.get("expires_at")))
         raise RemoteProtocolError("token: the server's answer has no usable ephemeral_token")
 
     @classmethod
@@ -250,19 +251,6 @@ def _content(response: HttpResponse, route: str) -> Any:
 
 def _name(route: str) -> str:
     return PATHS[route].rpartition("/")[2]
-
-
-def _parse_time(value: Any) -> float | None:
-    """ISO 8601, in UTC unless it says otherwise, or Unix seconds; what is neither counts as not said."""
-    try:
-        if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
-    except (ValueError, OverflowError):
-        pass
-    return None
 
 
 def _parse_ice_server(entry: Any, number: int) -> IceServer:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rtcpeer import errors, events
-from rtcpeer.commands import UpdateSession
+from rtcpeer import commands, errors, events
+from rtcpeer.formats import AudioFormat
 from rtcpeer.protocols import PROTOCOLS
-from rtcpeer.protocols.base import Side
+from rtcpeer.protocols.base import AudioChunk, Side
 from rtcpeer.protocols.http import Answer, HttpRequest, HttpResponse, IceServer, Offer, Refusal, RequestRefused, Token
 from rtcpeer.said import Said
 
@@ -19,9 +20,27 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "protocols"
 
 
 def made(content: dict[str, Any]) -> Said:
-    kinds: dict[str, Any] = vars(events) | {"UpdateSession": UpdateSession}
+    kinds: dict[str, Any] = vars(events) | vars(commands) | {"AudioChunk": AudioChunk}
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+    if fields["type"] == "AudioChunk":
+        fields |= {"data": base64.b64decode(fields["data"]), "format": AudioFormat(**fields["format"])}
     return kinds[fields.pop("type")](**fields)
+
+
+def wire(line: dict[str, Any]) -> str | bytes:
+    """The message: ``wire`` is JSON, ``wire_base64`` a binary one."""
+    return base64.b64decode(line["wire_base64"]) if "wire_base64" in line else json.dumps(line["wire"])
+
+
+def read(message: str | bytes) -> Any:
+    return message if isinstance(message, bytes) else json.loads(message)
+
+
+def speaker(name: str, side: Side, line: dict[str, Any]) -> Any:
+    codec = PROTOCOLS[name](side, line.get("params"))
+    for setting, value in line.get("settings", {}).items():
+        setattr(codec, setting, value)
+    return codec
 
 
 def messages(*, both_ways: bool = False) -> list[Any]:
@@ -37,9 +56,11 @@ def messages(*, both_ways: bool = False) -> list[Any]:
     return found
 
 
-def exchanges(kind: str) -> list[Any]:
+def exchanges(kind: str, transport: str = "rtc") -> list[Any]:
     found = []
-    for name in PROTOCOLS:
+    for name, protocol in PROTOCOLS.items():
+        if protocol.profile.transport != transport:
+            continue
         content = json.loads((FIXTURES / f"{name}_http.json").read_text("utf-8"))[kind]
         found += [
             pytest.param(name, item, id=f"{name}-{number}-{item['route']}") for number, item in enumerate(content)
@@ -49,19 +70,17 @@ def exchanges(kind: str) -> list[Any]:
 
 @pytest.mark.parametrize(("name", "line"), messages())
 def test_a_documented_message_decodes_to_its_events(name: str, line: dict[str, Any]) -> None:
-    receiver = PROTOCOLS[name](Side(line["from"]).other)
+    receiver = speaker(name, Side(line["from"]).other, line)
 
-    assert line["events"] == [said.to_dict() for said in receiver.receive(json.dumps(line["wire"]))]
+    assert line["events"] == [said.to_dict() for said in receiver.receive(wire(line))]
 
 
 @pytest.mark.parametrize(("name", "line"), messages(both_ways=True))
 def test_what_was_said_encodes_to_the_documented_message(name: str, line: dict[str, Any]) -> None:
-    sender = PROTOCOLS[name](Side(line["from"]))
-    for setting, value in line.get("settings", {}).items():
-        setattr(sender, setting, value)
+    sender = speaker(name, Side(line["from"]), line)
 
     # A message may be several events for its receiver; the last is what its sender said.
-    assert [line["wire"]] == [json.loads(message) for message in sender.send(made(line["events"][-1]))]
+    assert [read(wire(line))] == [read(message) for message in sender.send(made(line["events"][-1]))]
 
 
 def test_every_type_of_every_side_has_a_documented_message() -> None:

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from parrot import Parrot
 
+from rtcpeer.commands import UpdateSession
 from rtcpeer.errors import AuthError, ConfigurationError, RemoteProtocolError, RtcPeerError, SignalingError
-from rtcpeer.protocols import PROTOCOLS
+from rtcpeer.protocols import PROTOCOLS as REGISTERED
 from rtcpeer.protocols.base import Side
-from rtcpeer.protocols.http import HttpRequest, HttpResponse, Offer, Refusal, RequestRefused
+from rtcpeer.protocols.http import HttpRequest, HttpResponse, Offer, Refusal, RequestRefused, Ticket, Upgrade
+
+PROTOCOLS = {**REGISTERED, "parrot": Parrot}
 
 # Of every protocol: a hostile message is most dangerous where it is nearly right.
 NAMES = st.sampled_from(
@@ -23,6 +27,9 @@ NAMES = st.sampled_from(
         *("conversation_id", "ephemeral_token", "expires_at", "iceServers", "urls", "url", "username", "credential"),
         *("error", "detail", "loc", "msg", "session.created", "conversation.created", "response.output_item.done"),
         *("session.update", "conversation.item.input_audio_transcription.completed"),
+        *("audio", "encoding", "sampleRate", "role", "user", "assistant", "callId", "pcm16", "input_audio"),
+        *("output_audio", "session.started", "transcript", "clear", "stop", "token", "expiresAt", "websocketUrl"),
+        *("protocol", "inputAudio", "outputAudio", "wss://api.example.com/", "hello", "heard", "said", "UklGRg=="),
     ]
 )
 LEAVES = (
@@ -59,6 +66,8 @@ BOTH_SIDES = [
     pytest.param(protocol, side, id=f"{name}-{side.value}") for name, protocol in PROTOCOLS.items() for side in Side
 ]
 EVERY_PROTOCOL = [pytest.param(protocol, id=name) for name, protocol in PROTOCOLS.items()]
+OVER_RTC = [param for param in EVERY_PROTOCOL if param.values[0].profile.transport == "rtc"]
+OVER_WS = [param for param in EVERY_PROTOCOL if param.values[0].profile.transport == "ws"]
 
 
 @pytest.mark.parametrize(("protocol", "side"), BOTH_SIDES)
@@ -84,9 +93,10 @@ def test_a_message_is_heard_or_refused_as_malformed(protocol: Any, side: Side, m
 def test_a_refused_message_is_not_quoted(protocol: Any, message: str | bytes) -> None:
     secret = "sk_orga_ai_0123456789"
     poisoned = message + (secret if isinstance(message, str) else secret.encode())
-    with pytest.raises(RemoteProtocolError) as caught:
-        protocol(Side.CLIENT).receive(poisoned)
-    assert secret not in str(caught.value)
+    _, error = attempt(protocol(Side.CLIENT).receive, poisoned)
+    # Binary messages may be audio, whatever is in them.
+    assert error is not None or isinstance(message, bytes)
+    assert secret not in str(error)
 
 
 BODIES = st.binary() | JSON.map(json.dumps).map(str.encode) | NESTED.map(str.encode) | st.just(b"<html>")
@@ -98,7 +108,7 @@ URLS = st.just("/") | st.text().map(lambda text: f"/?{text}")
 REQUESTS = st.builds(HttpRequest, st.just("POST"), URLS, HEADERS, BODIES)
 
 
-@pytest.mark.parametrize("protocol", EVERY_PROTOCOL)
+@pytest.mark.parametrize("protocol", OVER_RTC)
 @pytest.mark.parametrize("parse", ["parse_token", "parse_ice", "parse_answer"])
 @given(response=RESPONSES)
 @example(response=HttpResponse(200, {}, b"[" * 100_000))
@@ -119,7 +129,7 @@ def test_an_answer_is_understood_or_raises_a_documented_error(
         assert len(str(error)) < 320
 
 
-@pytest.mark.parametrize("protocol", EVERY_PROTOCOL)
+@pytest.mark.parametrize("protocol", OVER_RTC)
 @pytest.mark.parametrize("strict", [False, True])
 @given(request=REQUESTS)
 def test_a_request_is_understood_or_refused_with_a_field(protocol: Any, strict: bool, request: HttpRequest) -> None:
@@ -135,10 +145,41 @@ def test_a_request_is_understood_or_refused_with_a_field(protocol: Any, strict: 
         assert protocol.refusal_response(refused, "call").status == 422
 
 
+@pytest.mark.parametrize("protocol", [each for each in OVER_WS if "session" in each.values[0].profile.paths])
+@given(response=RESPONSES)
+@example(response=HttpResponse(200, {}, b"[" * 100_000))
+@example(response=HttpResponse(500, {}, json.dumps({"error": {"message": "\ud800\x1b[31m"}}).encode()))
+@example(response=HttpResponse(200, {}, b'{"token": "x", "websocketUrl": "wss://api.example.com:99999/"}'))
+def test_a_session_is_understood_or_raises_a_documented_error(protocol: Any, response: HttpResponse) -> None:
+    found, error = attempt(protocol.parse_session, response, "https://api.example.com")
+
+    if error is None:
+        assert response.ok
+        assert isinstance(found, Ticket)
+    else:
+        assert isinstance(error, RemoteProtocolError if response.ok else (SignalingError, AuthError))
+        assert str(error).isprintable()
+        assert len(str(error)) < 320
+
+
+@pytest.mark.parametrize("protocol", OVER_WS)
+@given(request=REQUESTS)
+def test_a_socket_request_is_understood_or_refused(protocol: Any, request: HttpRequest) -> None:
+    if "session" in protocol.profile.paths:
+        protocol.parse_session_request(request)
+    upgrade, refused = attempt(protocol.parse_socket, request)
+
+    if refused is None:
+        assert isinstance(upgrade, Upgrade)
+    else:
+        assert isinstance(refused, RequestRefused)
+        assert refused.refusal in (Refusal.MISSING_FIELD, Refusal.INVALID_FIELD)
+
+
 SDP = "v=0\r\ns=-\r\nm=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\nm=video 9 UDP/TLS/RTP/SAVPF 97\r\na=mid:1\r\n"
 
 
-@pytest.mark.parametrize("protocol", EVERY_PROTOCOL)
+@pytest.mark.parametrize("protocol", OVER_RTC)
 @given(candidates=JSON, params=JSON, mcp_server=JSON)
 def test_an_offer_with_hostile_fields_is_understood_or_refused(
     protocol: Any, candidates: object, params: object, mcp_server: object
@@ -156,7 +197,7 @@ def test_an_offer_with_hostile_fields_is_understood_or_refused(
 
 
 OPTION_NAMES = st.sampled_from(
-    ["voice", "model", "temperature", "instructions", "modalities", "history", "mcp_server", "email"]
+    ["voice", "model", "temperature", "instructions", "modalities", "history", "mcp_server", "email", "agent_id"]
 )
 
 
@@ -164,7 +205,8 @@ OPTION_NAMES = st.sampled_from(
 @settings(max_examples=200)
 @given(options=st.dictionaries(OPTION_NAMES | st.text(max_size=5), JSON | st.binary() | st.sets(LEAVES), max_size=4))
 def test_options_are_taken_or_refused_by_name(protocol: Any, options: dict[str, object]) -> None:
-    for check in (protocol.configure, protocol.update):
+    updates = UpdateSession in protocol.speaks[Side.CLIENT]
+    for check in (protocol.configure, protocol.update) if updates else (protocol.configure,):
         _, error = attempt(check, options)
         if error is not None:
             assert isinstance(error, ConfigurationError)

@@ -8,20 +8,27 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parrot import Parrot
 
-from rtcpeer.commands import Command, UpdateSession
+from rtcpeer.commands import Command, EndUtterance, Interrupt, Ping, Stop, UpdateSession
 from rtcpeer.errors import LocalProtocolError, Unsupported
 from rtcpeer.events import (
     Closed,
     ConversationStarted,
+    ErrorReported,
     Event,
+    Interrupted,
+    Pong,
     ResponseCompleted,
     SessionStarted,
     TranscriptCompleted,
+    TranscriptUpdated,
 )
-from rtcpeer.protocols import PROTOCOLS
-from rtcpeer.protocols.base import Side
+from rtcpeer.protocols import PROTOCOLS as REGISTERED
+from rtcpeer.protocols.base import AudioChunk, Side
 from rtcpeer.said import Said
+
+PROTOCOLS = {**REGISTERED, "parrot": Parrot}
 
 WORD = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
 # Text that a protocol's mark-up does not touch: `text` and `raw` are then the same, as far as the wire can carry it.
@@ -43,6 +50,9 @@ STRATEGIES: dict[type[Said], st.SearchStrategy[Any]] = {
     ConversationStarted: st.builds(ConversationStarted, WORD),
     TranscriptCompleted: SENTENCE.map(lambda text: TranscriptCompleted("user", text, text)),
     ResponseCompleted: SENTENCE.map(lambda text: ResponseCompleted(text, text)),
+    TranscriptUpdated: SENTENCE.map(lambda text: TranscriptUpdated("user", text)),
+    ErrorReported: SENTENCE.map(ErrorReported),
+    **{kind: st.just(kind()) for kind in (Interrupt, EndUtterance, Ping, Pong, Stop)},
     UpdateSession: st.builds(
         UpdateSession,
         model=st.none() | WORD,
@@ -52,6 +62,27 @@ STRATEGIES: dict[type[Said], st.SearchStrategy[Any]] = {
         modalities=st.sampled_from([(), ("audio",), ("video",), ("audio", "video")]),
     ),
 }
+
+# What a wire carries less of than others.
+CARRIED: dict[str, dict[type[Said], st.SearchStrategy[Any]]] = {
+    "orbitali": {
+        SessionStarted: st.builds(SessionStarted, WORD),
+        Interrupted: st.just(Interrupted(0.0, "clear")),
+    },
+    "parrot": {
+        SessionStarted: st.builds(SessionStarted, WORD),
+        Interrupted: st.just(Interrupted(0.0, "hushed")),
+    },
+}
+
+
+def strategy(protocol: Any, side: Side, kind: type[Said]) -> st.SearchStrategy[Any]:
+    if kind is AudioChunk:
+        wire = protocol(side).sends
+        frame = st.binary(min_size=wire.format.frame_bytes, max_size=wire.format.frame_bytes)
+        return st.builds(AudioChunk, frame, st.just(wire.format), st.just(wire.codec))
+    return {**STRATEGIES, **CARRIED.get(protocol.profile.name, {})}[kind]
+
 
 SPOKEN = [
     pytest.param(protocol, side, kind, id=f"{name}-{side.value}-{kind.__name__}")
@@ -64,7 +95,7 @@ SPOKEN = [
 @pytest.mark.parametrize(("protocol", "side", "kind"), SPOKEN)
 @given(data=st.data())
 def test_what_is_said_is_heard(protocol: Any, side: Side, kind: type[Said], data: st.DataObject) -> None:
-    said = data.draw(STRATEGIES[kind])
+    said = data.draw(strategy(protocol, side, kind))
     sender, receiver = protocol(side), protocol(side.other)
 
     heard = [found for message in sender.send(said) for found in receiver.receive(message)]
@@ -77,7 +108,7 @@ def test_what_is_said_is_heard(protocol: Any, side: Side, kind: type[Said], data
 def test_what_is_heard_can_be_said_again_in_the_same_words(
     protocol: Any, side: Side, kind: type[Said], data: st.DataObject
 ) -> None:
-    messages = protocol(side).send(data.draw(STRATEGIES[kind]))
+    messages = protocol(side).send(data.draw(strategy(protocol, side, kind)))
     heard = [found for message in messages for found in protocol(side.other).receive(message)]
 
     assert messages == protocol(side).send(next(found for found in heard if type(found) is kind))
@@ -106,5 +137,5 @@ def test_the_other_side_understands_every_opening(protocol: Any) -> None:
 def test_every_spoken_type_is_an_event_or_a_command_with_a_strategy() -> None:
     for protocol in PROTOCOLS.values():
         for kinds in protocol.speaks.values():
-            assert kinds <= STRATEGIES.keys()
-            assert all(issubclass(kind, (Event, Command)) for kind in kinds)
+            assert kinds <= STRATEGIES.keys() | CARRIED.get(protocol.profile.name, {}).keys() | {AudioChunk}
+            assert all(issubclass(kind, (Event, Command, AudioChunk)) for kind in kinds)

@@ -1,0 +1,21 @@
+"""Text of strangers, fit to be read."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")  # but for those that are white space
+
+
+def without_control(raw: str) -> str:
+    """Leave out control characters, which could steer a terminal."""
+    return _CONTROL.sub("", raw)
+
+
+def plain_text(raw: str) -> str:
+    """White space becomes single spaces; control characters are left out.
+
+    So are halves of surrogate pairs: they come from servers that cut a string amid an emoji, and no file takes them.
+    """
+    text = " ".join(without_control(raw).split())
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
