@@ -15,8 +15,9 @@ from ..formats import VOICE
 from .source import FADE, Fifo
 from .stretch import LONGEST, find_period, lengthen, shorten
 
-# One correction is up to 15 ms, and the two devices' blocks alone make the level 10 ms more or less than meant.
-_TOLERANCE = 0.02
+# One correction is up to 15 ms, so it ends within the band. Of 60 ms a block of ours takes 20, and a device's, of 20,
+# moves the level by 10 more: wider than this, and it could run dry before it is corrected.
+_TOLERANCE = 0.015
 _LIMIT = 0.5
 # Blocks come and go in the rhythm of two devices; the level is looked at over this many seconds of audio taken.
 _SMOOTHING = 1.0

@@ -125,6 +125,12 @@ def open_source(
     if not 0 <= start < float("inf"):
         raise ConfigurationError(f"start={start}: give seconds of 0 or more")
     match spec:
+        # These first: an array that is compared with a word gives an array.
+        case bytes() | bytearray() | memoryview() | np.ndarray() | AudioFrame() | av.AudioFrame():
+            known = format or format_of(spec)
+            if known is None:
+                raise ConfigurationError("bytes and arrays need a format: play(pcm, format=AudioFormat(24_000))")
+            return PcmSource(spec, known, loop=loop, start=start)
         case Source():
             return spec
         case "tone":
@@ -139,11 +145,6 @@ def open_source(
             return FileSource(spec, loop=loop, start=start)
         case AsyncIterable():
             return IteratorSource(spec, format)
-        case bytes() | bytearray() | memoryview() | np.ndarray() | AudioFrame() | av.AudioFrame():
-            known = format or format_of(spec)
-            if known is None:
-                raise ConfigurationError("bytes and arrays need a format: play(pcm, format=AudioFormat(24_000))")
-            return PcmSource(spec, known, loop=loop, start=start)
         case Iterable():
             raise ConfigurationError(
                 f"{_name(spec)} would hold up the event loop for its next item: give an async iterator"

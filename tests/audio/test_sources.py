@@ -120,6 +120,70 @@ def test_a_looped_file_repeats_to_the_sample(tmp_path: Path) -> None:
     assert source.read(960) is None
 
 
+_T = np.arange(96_000) / 48_000
+LONG = np.rint(8_000 * np.sin(2 * np.pi * (200 * _T + 400 * _T**2))).astype(np.int16)[:, np.newaxis]
+"""Two seconds of a rising tone: no place in it is like another."""
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "sample_format"),
+    [
+        ("x.wav", "pcm_s16le", "s16"),
+        ("x.flac", "flac", "s16"),
+        ("x.ogg", "libopus", "s16"),
+        ("x.mp3", "libmp3lame", "s16p"),
+        ("x.mka", "libopus", "s16"),
+    ],
+)
+def test_a_file_begun_later_is_the_same_from_there_on(
+    tmp_path: Path, name: str, codec: str, sample_format: str
+) -> None:
+    path = encode(tmp_path / name, codec, sample_format, LONG)
+    whole = read_all(FileSource(path))
+    source = FileSource(path, start=1.25)
+    part = read_all(source)
+    # Matroska counts milliseconds: there it is the nearest one.
+    slack = 48 if name == "x.mka" else 0
+
+    assert abs(len(whole) - 60_000 - len(part)) <= slack
+    best = min(
+        int(np.abs(whole[60_480 + shift : 61_000 + shift].astype(int) - part[480:1_000]).max())
+        for shift in range(-slack, slack + 1)
+    )
+    assert best <= 2
+    assert abs(int(part[0, 0])) < 100  # in mid-waveform, so brought up
+
+
+@pytest.mark.parametrize(("name", "codec"), [("x.wav", "pcm_s16le"), ("x.flac", "flac"), ("x.ogg", "libopus")])
+def test_a_loop_is_rewound_and_not_opened_again(
+    tmp_path: Path, name: str, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = encode(tmp_path / name, codec, "s16", LONG)
+    whole = read_all(FileSource(path))
+    source = FileSource(path, loop=True, start=1.0)
+    monkeypatch.setattr(FileSource, "_open", None)
+
+    heard = np.concatenate([source.read(960) for _ in range(250)])  # type: ignore[misc]
+
+    assert np.array_equal(whole[48_480:], heard[480:48_000])
+    assert np.array_equal(whole, heard[48_000:144_000])
+    assert np.array_equal(whole[:96_000], heard[144_000:240_000])
+    source.close()
+
+
+def test_a_file_that_ends_before_its_start_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"x\.wav ends before 3\.0 s"):
+        FileSource(write_wav(tmp_path / "x.wav", LONG, 48_000), start=3.0)
+
+
+def test_a_file_that_cannot_be_sought_in_is_read_up_to_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pcm = np.arange(20_000, dtype=np.int16)[:, np.newaxis]
+    path = write_wav(tmp_path / "x.wav", pcm, 48_000)
+    monkeypatch.setattr("rtcpeer.audio.file_source._PREROLL", -0.1)  # it lands behind what was asked for
+
+    assert np.array_equal(pcm[9_840:], read_all(FileSource(path, start=0.2))[240:])
+
+
 def test_a_wav_that_never_says_how_long_it_is_is_read_to_its_end(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "piped.wav", sine(48_000, 1), 48_000)
     data = bytearray(path.read_bytes())

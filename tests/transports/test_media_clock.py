@@ -119,3 +119,92 @@ def test_a_session_that_raises_does_not_stop_the_others(loop, caplog):
 
     assert len(ticks) == 5
     assert "no longer served" in caplog.text
+
+
+class Tick:
+    """A session's: takes ``slow`` seconds each time, by the loop's own clock."""
+
+    def __init__(self, loop, slow=0.0):
+        self.loop, self.slow, self.served = loop, slow, 0
+
+    def __repr__(self):
+        return "<Session orga client conv_1>"
+
+    def tick(self, number, now):
+        self.served += 1
+        self.loop.now += self.slow
+
+
+def test_a_busy_loop_is_warned_of_once_an_episode_and_counted(loop, caplog):
+    clock, session = MediaClock(loop), Tick(loop)
+    clock.add(session.tick)
+    for _ in range(20):  # half a second in every two, for 40 s
+        loop.run_until(loop.now + 1.5)
+        loop.now += 0.5
+
+    loop.run_until(loop.now + 1)
+    assert ["WARNING"] == [record.levelname for record in caplog.records]
+    assert "something else on this event loop held it up" in caplog.text
+    assert "PYTHONASYNCIODEBUG=1" in caplog.text
+    assert 1 == clock.episodes
+    assert clock.frames_skipped == pytest.approx(20 * 25, abs=20)
+    assert clock.late_slots >= 20
+
+    loop.run_until(loop.now + 11)
+    loop.now += 0.5
+    loop.run_until(loop.now + 1)
+    assert 2 == clock.episodes == len(caplog.records)
+
+
+def test_a_slow_session_is_named(loop, caplog):
+    clock, fast, slow = MediaClock(loop), Tick(loop), Tick(loop, 0.0)
+    slow.__class__ = type("Slow", (Tick,), {"__repr__": lambda self: "<Session slow>"})
+    clock.add(fast.tick)
+    clock.add(slow.tick)
+    loop.run_until(100.5)
+    slow.slow = 0.3
+    loop.run_until(103.0)
+
+    assert ["the audio path of <Session slow> took 300 ms of it"] == [
+        record.getMessage().split(": ")[1].split(";")[0] for record in caplog.records
+    ]
+
+
+def test_the_part_of_a_session_that_was_slow_is_named(loop, caplog):
+    clock = MediaClock(loop)
+
+    def tick(number, now):
+        if number == 10:
+            loop.now += 0.4
+            clock.blame("the tap write_to_database", 0.39)
+
+    clock.add(tick)
+    loop.run_until(101.0)
+
+    assert "the tap write_to_database took 400 ms of it" in caplog.text
+
+
+def test_a_part_that_was_not_the_slow_one_is_not_blamed(loop, caplog):
+    clock = MediaClock(loop)
+
+    def tick(number, now):
+        if number == 5:
+            clock.blame("the tap innocent", 0.011)
+        if number == 10:
+            clock.blame("the tap innocent", 0.011)
+            loop.now += 0.4
+
+    clock.add(tick)
+    loop.run_until(101.0)
+
+    assert "innocent" not in caplog.text
+    assert "tick took 400 ms of it" in caplog.text
+
+
+def test_a_loop_that_keeps_up_has_no_late_slots(loop, caplog):
+    clock, session = MediaClock(loop), Tick(loop, 0.004)
+    clock.add(session.tick)
+    loop.run_until(110.0)
+
+    assert 0 == clock.late_slots == clock.frames_skipped == clock.episodes
+    assert not caplog.records
