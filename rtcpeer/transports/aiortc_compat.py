@@ -285,6 +285,10 @@ def receive_directly(pc: RTCPeerConnection, audio: AudioReceiver) -> None:
     for transport in _ice_transports(pc):
         for protocol in transport._connection._protocols:
             protocol.datagram_received = _direct(transport._connection, protocol, audio)
+            # asyncio makes room for 256 KiB before every read, which costs more than the read. What this truncates
+            # is too long anyway. A TURN transport, and other loops' transports, have no such size.
+            if hasattr(protocol.transport, "max_size"):
+                protocol.transport.max_size = 2048
 
 
 def _direct(connection: Any, protocol: Any, audio: AudioReceiver) -> Callable[[bytes, tuple[Any, ...]], None]:
