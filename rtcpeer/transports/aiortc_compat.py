@@ -19,6 +19,7 @@ from aioice.ice import Connection, StunProtocol
 from aiortc import RTCPeerConnection, RTCRtpTransceiver, clock
 from aiortc.codecs import is_rtx
 from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcdtlstransport import State as DtlsState
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver, StreamStatistics, decoder_worker
 from aiortc.rtcrtpsender import RTCRtpSender, random_sequence_number
@@ -87,8 +88,12 @@ _PRIVATE: dict[type, tuple[str, ...]] = {
         "_rtp_router",
         "_rx_srtp",
         "_send_rtp",
+        "_state",
+        "_tx_srtp",
         "_RTCDtlsTransport__rx_bytes",
         "_RTCDtlsTransport__rx_packets",
+        "_RTCDtlsTransport__tx_bytes",
+        "_RTCDtlsTransport__tx_packets",
     ),
     RTCSctpTransport: (
         "_advertised_rwnd",
@@ -140,6 +145,21 @@ def _run_now(step: Coroutine[Any, Any, None]) -> None:
     raise RuntimeError("aiortc's send path waited")
 
 
+def _send_rtp(dtls: Any, packet: bytes) -> None:
+    """``RTCDtlsTransport._send_rtp`` in one step, where nobody stands between it and the transport.
+
+    Works around its ``state`` being an enumeration's name made anew each time, and three coroutines a packet.
+    """
+    pair = dtls.transport._connection._nominated.get(1)
+    if pair is None or dtls._state is not DtlsState.CONNECTED or "send_data" in vars(pair.protocol):
+        _run_now(dtls._send_rtp(packet))  # raises what there is to raise, or passes an interceptor
+        return
+    data = dtls._tx_srtp.protect(packet)
+    pair.protocol.transport.sendto(data, pair.remote_addr)
+    dtls._RTCDtlsTransport__tx_bytes += len(data)
+    dtls._RTCDtlsTransport__tx_packets += 1
+
+
 class AudioSender:
     """Ready-made audio packets out of aiortc's sender, whenever the caller says.
 
@@ -167,7 +187,8 @@ class AudioSender:
     @property
     def ready(self) -> bool:
         """Negotiated and connected: packets can go."""
-        return self._writer is not None and self._sender.transport.state == "connected"
+        transport: Any = self._sender.transport
+        return self._writer is not None and transport._state is DtlsState.CONNECTED
 
     @property
     def round_trip_time(self) -> float | None:
@@ -187,7 +208,7 @@ class AudioSender:
         rtp_timestamp = (self._timestamp_origin + timestamp) & 0xFFFF_FFFF
         packet = self._writer.write(self._sequence_number, rtp_timestamp, payload, level=level, voiced=voiced)
         try:
-            _run_now(sender.transport._send_rtp(packet))
+            _send_rtp(sender.transport, packet)
         except (ConnectionError, OSError):
             return  # the transport is going down and says so itself
         self._sequence_number = (self._sequence_number + 1) & 0xFFFF
@@ -303,7 +324,7 @@ def _direct(connection: Any, protocol: Any, audio: AudioReceiver) -> Callable[[b
             receive(data, addr)
             return
         dtls: Any = audio.transport
-        if is_rtcp(data) or dtls.state != "connected":
+        if is_rtcp(data) or dtls._state is not DtlsState.CONNECTED:
             connection.data_received(data, component)
             return
         dtls._RTCDtlsTransport__rx_bytes += len(data)
