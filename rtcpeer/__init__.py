@@ -26,6 +26,7 @@ from .errors import (
 from .events import (
     Closed,
     ConversationStarted,
+    DtmfReceived,
     ErrorReported,
     Event,
     EventsMissed,
@@ -45,21 +46,30 @@ from .protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from .audio.devices import MicrophoneSource, Speaker
+    from .audio.dtmf import DtmfSource
     from .audio.frame import AudioFrame
     from .audio.outgoing import Playback
+    from .audio.packets import OpusFile, OpusPacket, PacketPlayback, PacketSource
     from .audio.sources import FileSource, IteratorSource, QueueSource, SilenceSource, Source, ToneSource
     from .auth import SessionConfigClient
     from .connecting import connect
     from .proxy import session_config_handler
     from .session import Session
     from .turns import Turn
+    from .undecoded import Pipe
 
 # What needs aiortc, av or aiohttp is imported when it is asked for: half a second that a codec test need not pay.
 _LAZY = {
     "AudioFrame": "audio.frame",
+    "DtmfSource": "audio.dtmf",
     "FileSource": "audio.sources",
     "IteratorSource": "audio.sources",
     "MicrophoneSource": "audio.devices",
+    "OpusFile": "audio.packets",
+    "OpusPacket": "audio.packets",
+    "PacketPlayback": "audio.packets",
+    "PacketSource": "audio.packets",
+    "Pipe": "undecoded",
     "Playback": "audio.outgoing",
     "QueueSource": "audio.sources",
     "Session": "session",
@@ -92,6 +102,8 @@ __all__ = [
     "ConfigurationError",
     "ConnectionLost",
     "ConversationStarted",
+    "DtmfReceived",
+    "DtmfSource",
     "ErrorReported",
     "Event",
     "EventsMissed",
@@ -104,8 +116,13 @@ __all__ = [
     "MicrophoneSource",
     "NetworkConditions",
     "OpenTimeout",
+    "OpusFile",
+    "OpusPacket",
     "OpusSettings",
+    "PacketPlayback",
+    "PacketSource",
     "PhaseCompleted",
+    "Pipe",
     "Playback",
     "ProtocolError",
     "QueueSource",

@@ -1,8 +1,9 @@
 """The call folder: what is left of a call when it is over, and readable while it runs.
 
 ``call.json`` says what the call was and how it ended, ``events.jsonl`` what happened, ``stats.jsonl`` the figures
-once a second, ``audio.ogg`` (or ``.wav``, ``.mka``) what was said and heard: ours left, theirs right. All are written
-as things happen, so that a killed process leaves them readable up to the last second.
+once a second, ``audio.ogg`` (or ``.wav``, ``.mka``) what was said and heard: ours left, theirs right; when asked for,
+``received.ogg`` has the packets that came, not decoded. All are written as things happen, so that a killed process
+leaves them readable up to the last second.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .audio.packets import OpusPacket
+from .audio.received import PacketRecorder
 from .audio.recorder import Recorder
 from .errors import ConfigurationError, MediaError
 from .event_log import Entry
@@ -43,7 +46,13 @@ class CallFolder:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], session: Session, about: dict[str, Any], *, format: RecordFormat = "ogg"
+        self,
+        path: str | os.PathLike[str],
+        session: Session,
+        about: dict[str, Any],
+        *,
+        format: RecordFormat = "ogg",
+        received: bool = False,
     ) -> None:
         self.path = Path(path)
         self._session = session
@@ -60,6 +69,10 @@ class CallFolder:
         except OSError as exc:
             raise ConfigurationError(f"can't write to {self.path}: {exc.strerror}; give another folder") from exc
         self._recorder: Recorder | None = None
+        self._packets: PacketRecorder | None = None
+        self._received_at: float | None = None
+        if received:
+            session.undecoded.tap(self._on_packet)
         self._write_call()
         session.events.tap(self._on_event)
         session.tap(self._on_frame)
@@ -72,7 +85,30 @@ class CallFolder:
             self._ended = {"t": entry.t, "reason": entry.said.reason, "detail": entry.said.detail}
         self._append(self._events, {"t": entry.t} | entry.said.to_dict())
 
+    def _on_packet(self, packet: OpusPacket, is_event: bool) -> None:
+        if is_event:
+            return
+        if self._packets is None:
+            if self._received_at is not None:
+                return  # it failed to open
+            self._received_at = packet.t
+            try:
+                self._packets = PacketRecorder(self.path / "received.ogg", on_error=self._on_recorder_error)
+            except MediaError as exc:
+                self._on_recorder_error(exc)
+                return
+            self._write_call()
+        self._packets.write(packet.timestamp, packet.payload)
+
     def _on_frame(self, position: int, ours: NDArray[np.int16], theirs: NDArray[np.int16]) -> None:
+        if self._session.decodes:
+            self._record(position, ours, theirs)
+        if position % VOICE.sample_rate == 0:
+            assert self._session.audio_started is not None
+            t = self._session.audio_started + position / VOICE.sample_rate
+            self._append(self._stats, {"t": round(t, 3)} | self._session.stats())
+
+    def _record(self, position: int, ours: NDArray[np.int16], theirs: NDArray[np.int16]) -> None:
         if self._recorder is None:
             if position:
                 return  # it failed to open
@@ -85,10 +121,6 @@ class CallFolder:
                 return
             self._write_call()
         self._recorder.write(position, ours, theirs)
-        if position % VOICE.sample_rate == 0:
-            assert self._session.audio_started is not None
-            t = self._session.audio_started + position / VOICE.sample_rate
-            self._append(self._stats, {"t": round(t, 3)} | self._session.stats())
 
     def _on_recorder_error(self, error: MediaError) -> None:
         self._session.report(ErrorReported(str(error), code="recording"))
@@ -111,7 +143,13 @@ class CallFolder:
                 "sample_rate": VOICE.sample_rate,
                 "channels": ["ours", "theirs"],
                 "starts_at": None if session.audio_started is None else round(session.audio_started, 4),
-            },
+            }
+            if session.decodes
+            else None,
+            # Its first packet arrived then; the playout held it a little longer.
+            "received": None
+            if self._packets is None
+            else {"file": self._packets.path.name, "starts_at": self._received_at},
             "turnarounds": self._turnarounds,
             "stats": session.stats(),
             "ended": self._ended,
@@ -126,8 +164,9 @@ class CallFolder:
 
     async def close(self) -> None:
         """Finish the recording and write how the call ended."""
-        if self._recorder is not None:
-            await self._recorder.aclose()
+        for recorder in (self._recorder, self._packets):
+            if recorder is not None:
+                await recorder.aclose()
         self._write_call()
         self._events.close()
         self._stats.close()

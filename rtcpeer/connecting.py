@@ -60,6 +60,8 @@ def connect(
     ice_policy: IcePolicy = "all",
     record: str | os.PathLike[str] | None = None,
     record_format: RecordFormat = "ogg",
+    record_received: bool = False,
+    audio: Literal["pcm", "packets"] = "pcm",
     netem: str | NetworkConditions | None = None,
     netem_seed: int | str = 0,
     opus: OpusSettings | None = None,
@@ -81,6 +83,10 @@ def connect(
         video: A file or ``"test"`` to send; ``None`` leaves the video line empty, ``False`` leaves it out.
         ice_policy: ``"relay"`` goes through TURN only.
         record: Folder to leave the call in; ``record_format`` is that of its audio file.
+        record_received: Leave ``received.ogg`` there, too: the Opus packets as they came, not decoded.
+        audio: ``"packets"`` decodes nothing and plays nothing out, for load and relays: no ``listen``, no
+            ``session.audio``, no speech events and no mixed recording, but ``session.packets``, ``pipe`` and
+            ``play_packets``; what is played with ``play`` is still encoded.
         netem: What happens to our media packets on the way, both those we send and those we receive, as
             ``"loss=5%,delay=40ms,jitter=20ms"``; which ones it hits depends on ``netem_seed`` alone.
         opus: How what we say is coded; ``session.set_opus`` changes it during the call.
@@ -93,6 +99,10 @@ def connect(
         AuthError, SignalingError, IceError, OpenTimeout, RemoteProtocolError: that phase failed.
     """
     found = find_protocol(protocol)
+    if audio not in ("pcm", "packets"):
+        raise ConfigurationError(f'audio={audio!r}: give "pcm" or "packets"')
+    if record_received and record is None:
+        raise ConfigurationError("record_received needs a folder: give record=")
     full = issubclass(found, WebSocketProtocol) and urlsplit(url).scheme in ("ws", "wss")
     credentials = sum(each is not None for each in (api_key, token, session_config_url))
     if credentials > 1 or (credentials == 0 and not full):
@@ -101,10 +111,15 @@ def connect(
     checked = found.configure(params or {}, transcribe=transcribe)
     conditions = NetworkConditions.of(netem)
     if issubclass(found, WebSocketProtocol):
+        if audio == "packets" or record_received:
+            raise ConfigurationError(
+                f"{found.profile.name} carries no Opus: audio is decoded, and not received as packets"
+            )
         _check_for_socket(found, url, api_key, session_config_url, checked, video, ice_policy, conditions)
 
     async def open_session() -> Session:
-        session = Session(found(Side.CLIENT, checked), asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        session = Session(found(Side.CLIENT, checked), now, decodes=audio == "pcm")
         picture = open_video(video) if video is not None and video is not False else video
         if picture:
             # The link closes it with its track; a call that fails before has none.
@@ -125,7 +140,7 @@ def connect(
                 }
                 if not conditions.clean:
                     about |= {"netem": str(conditions), "netem_seed": netem_seed}
-                CallFolder(record, session, about, format=record_format)
+                CallFolder(record, session, about, format=record_format, received=record_received)
             if on_session is not None:
                 on_session(session)
             async with deadline:
@@ -229,6 +244,7 @@ class _RtcOpening(_Opening):
                     gather_timeout=gather_timeout,
                     netem=netem,
                     netem_seed=netem_seed,
+                    decode=session.decodes,
                     opus=opus,
                 )
                 for ignored in session.link.ignored_servers:
@@ -354,13 +370,18 @@ def _check_for_socket(
         raise ConfigurationError(f"{name} carries no video")
     if ice_policy != "all":
         raise ConfigurationError(f"{name} is not WebRTC: there is no ICE, and no relay")
+    full = urlsplit(url).scheme in ("ws", "wss")
+    if api_key is not None and (full or "session" not in protocol.profile.paths):
+        if not protocol.profile.key_opens and not protocol.profile.client_opens:
+            # It would stand in the socket's URL, where no key belongs.
+            raise ConfigurationError(f"{name}: the API key opens no socket; give the service's base URL, or a token")
     if session_config_url is not None:
         if protocol.profile.backend_path is None:
             raise ConfigurationError(f"{name} has no session_config_url: give its api_key or a token")
         check_http_url(session_config_url)
     StreamEmulator(netem, 0)
     # Made for their errors: everything is known that they need, but for a token.
-    if api_key is not None and urlsplit(url).scheme in ("http", "https"):
+    if api_key is not None and not full:
         protocol.session_request(url, api_key, params)
     if session_config_url is None:
         protocol.full_socket_url(url, Ticket(), params)
@@ -375,6 +396,7 @@ async def accept(
     open_timeout: float = 15.0,
     netem: NetworkConditions = CLEAN,
     netem_seed: int | str = 0,
+    audio: Literal["pcm", "packets"] = "pcm",
     opus: OpusSettings | None = None,
 ) -> tuple[Session, str]:
     """Answer an offer; return the session, opening in the background, and the SDP answer.
@@ -384,7 +406,7 @@ async def accept(
     Raises:
         RemoteProtocolError: it is no offer we can take.
     """
-    session = Session(protocol, asyncio.get_running_loop().time())
+    session = Session(protocol, asyncio.get_running_loop().time(), decodes=audio == "pcm")
     link = session.link = RtcLink(
         protocol,
         session,
@@ -393,6 +415,7 @@ async def accept(
         gather_timeout=GATHER_TIMEOUT,
         netem=netem,
         netem_seed=netem_seed,
+        decode=session.decodes,
         opus=opus,
     )
     try:

@@ -110,6 +110,16 @@ class Pong(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DtmfReceived(Event):
+    """The far end pressed a key of its telephone (RFC 4733), and let go of it."""
+
+    digit: str
+    """One of ``0123456789*#ABCD``."""
+    duration: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorReported(Event):
     """Something went wrong and the session goes on: the far end said so, or sent what we refused."""
 

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audio.outgoing import Outgoing, Playback
+from .audio.packets import PacketPlayback, Packets, PacketSource
 from .audio.reader import Heard
 from .audio.sources import Playable, open_source
 from .audio.vad import VoiceDetector
 from .commands import Interrupt
-from .errors import ConnectionLost, MediaError, Unsupported
+from .errors import ConfigurationError, ConnectionLost, MediaError, Unsupported
 from .event_log import EventLog
 from .events import (
     Closed,
@@ -44,6 +45,7 @@ from .said import Said
 from .transports.link import NO_STATS, Link
 from .transports.media_clock import media_clock
 from .turns import Turn, TurnTracker
+from .undecoded import Pipe, Undecoded
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ Ending = Literal["local", "remote", "lost", "failed"]
 FrameTap = Callable[[int, NDArray[np.int16], NDArray[np.int16]], None]
 """Called with the position in samples since the audio began, what we sent and what was heard: ``(960, 1)`` each."""
 
+_SILENCE = np.zeros((VOICE.frame_samples, 1), np.int16)
+_SILENCE.flags.writeable = False
 _SLOW_TAP = 0.01
 """Seconds. Every call on the loop waits for a tap."""
 _MUTED_UNTIL_QUIET = 0.4
@@ -62,8 +66,10 @@ _MUTED_UNTIL_QUIET = 0.4
 class Session:
     """A running call. Iterate over it for events; ``play`` and ``listen`` to talk; ``close`` it when done."""
 
-    def __init__(self, protocol: VoiceProtocol, started: float) -> None:
+    def __init__(self, protocol: VoiceProtocol, started: float, *, decodes: bool = True) -> None:
         self.protocol = protocol
+        self.decodes = decodes
+        """What is received is decoded and played out; otherwise packets are all there is (``audio="packets"``)."""
         self.local: Speaker = "user" if protocol.side is Side.CLIENT else "assistant"
         self.remote: Speaker = "assistant" if protocol.side is Side.CLIENT else "user"
         self.conversation_id: str | None = None
@@ -89,6 +95,8 @@ class Session:
         self._turn_waiters: list[asyncio.Future[None]] = []
         self._heard = Heard()
         self._taps: list[FrameTap] = []
+        self.undecoded = Undecoded(started)
+        """The same audio as packets."""
         self._closers: list[Callable[[], Any]] = []
         self._first_frame: int | None = None
         self._muted_since_quiet: float | None = None
@@ -127,7 +135,6 @@ class Session:
             ConnectionLost: the session is over.
         """
         self._live_link()
-        self._live_link()
         if self.protocol.profile.transport == "ws" and AudioChunk not in self.protocol.speaks[self.protocol.side]:
             raise Unsupported(f"{self.protocol.profile.name} has no audio from its {self.protocol.side.value}")
         if isinstance(source, str) and source == "mic":
@@ -145,6 +152,56 @@ class Session:
     def stop_playing(self) -> None:
         """Fall silent: what plays is faded out in 5 ms, what waits to be played is forgotten."""
         self._outgoing.cancel_all()
+
+    async def play_packets(self, source: PacketSource) -> PacketPlayback:
+        """Send ready Opus packets, such as an ``OpusFile``, without a codec; queued behind those being sent.
+
+        They wait while something is said with ``play``. Await the result to wait until the last was really sent.
+
+        Raises:
+            MediaError: too many sources are waiting.
+            Unsupported: the protocol carries no Opus.
+            ConnectionLost: the session is over.
+        """
+        link = self._live_link()
+        link.check_packets()
+        return self.undecoded.play(source)
+
+    def pipe(self, other: Session, *, both: bool = False) -> tuple[Pipe, ...]:
+        """Send on what this session receives to ``other``'s far end, as it comes, without a codec.
+
+        Pauses, losses and telephone events stay what they are. ``other`` sends no silence of its own then; what it
+        plays goes first, and what comes meanwhile is left out. With ``both``, the other way, too. It lasts until
+        ``stop()`` or until one of the sessions ends.
+
+        Raises:
+            Unsupported: one of the two carries no Opus.
+            ConnectionLost: one of the two is over.
+        """
+        for session in (self, other):
+            session._live_link().check_packets()
+        return (Pipe(self, other), Pipe(other, self)) if both else (Pipe(self, other),)
+
+    async def send_dtmf(self, digits: str, *, duration: float = 0.1, gap: float = 0.05) -> None:
+        """Press keys of the telephone (RFC 4733), from ``0123456789*#ABCD``; ``,`` is a pause of 2 s.
+
+        Returns when the last one was sent. While a key is down nothing else is sent: what plays waits, what is piped
+        in is left out. Where the far end takes no telephone events, play a ``DtmfSource``.
+
+        Args:
+            duration: Seconds that each key is down, in steps of 20 ms: 0.04 to 6.
+            gap: Seconds after each: 0.03 to 6.
+
+        Raises:
+            ConfigurationError: no such key, or a duration out of range.
+            Unsupported: the far end did not negotiate telephone events.
+            ConnectionLost: the session is over, or ended meanwhile.
+        """
+        self._live_link()
+        sent = self.undecoded.press(digits, duration, gap)
+        await asyncio.wait([sent])
+        if sent.cancelled():
+            raise ConnectionLost(f"the session ended before all digits were sent: {self._ending()}")
 
     async def send(self, said: Said) -> None:
         """Say it in the protocol's own words.
@@ -203,7 +260,9 @@ class Session:
         Raises:
             TimeoutError: there was none in ``timeout`` seconds.
             ConnectionLost: the session ended first.
+            ConfigurationError: nothing is decoded (``audio="packets"``), so nobody can tell.
         """
+        self._check_decodes("listen()")
         try:
             async with asyncio.timeout(timeout):
                 while not self._turns:
@@ -249,8 +308,27 @@ class Session:
 
     @property
     def audio(self) -> Heard:
-        """What is heard, as an async iterable of 20 ms frames; each iteration is a reader of its own."""
+        """What is heard, as an async iterable of 20 ms frames; each iteration is a reader of its own.
+
+        Raises:
+            ConfigurationError: nothing is decoded (``audio="packets"``).
+        """
+        self._check_decodes("session.audio")
         return self._heard
+
+    @property
+    def packets(self) -> Packets:
+        """The Opus packets that are received, undecoded, as an async iterable; each iteration is a reader of its own.
+
+        Raises:
+            Unsupported: the protocol carries no Opus.
+        """
+        self.undecoded.watch()
+        return self.undecoded.packets
+
+    def _check_decodes(self, what: str) -> None:
+        if not self.decodes:
+            raise ConfigurationError(f'{what} needs sound, and this session has packets only: connect(audio="pcm")')
 
     @property
     def video(self) -> AsyncIterator[av.VideoFrame]:
@@ -306,7 +384,7 @@ class Session:
     @property
     def idle(self) -> bool:
         """Nothing is being said and nothing waits to be."""
-        return self._outgoing.idle
+        return self._outgoing.idle and self.undecoded.idle
 
     @property
     def speaking(self) -> bool:
@@ -352,6 +430,7 @@ class Session:
             return
         media_clock().remove(self._tick)
         self._outgoing.close()
+        self.undecoded.close()
         if (turn := self._tracker.finish()) is not None and self.protocol.side is Side.CLIENT:
             self._turns.append(turn)
         self._closing = self._loop.create_task(self._shut(reason, detail, abandon), name="rtcpeer closing")
@@ -408,6 +487,8 @@ class Session:
 
     def start_audio(self) -> None:
         """Begin to speak and to hear: the transport is up. Called once, by whoever opens the session."""
+        assert self.link is not None
+        self.undecoded.attach(self.link)
         media_clock().add(self._tick)
 
     def _tick(self, number: int, now: float) -> None:
@@ -426,8 +507,16 @@ class Session:
         frame = number - self._first_frame
         assert self.link is not None
 
-        silent = self._outgoing.idle and not self.link.sends_silence
-        said = self._outgoing.read()
+        taken = self.undecoded.say(self.link, frame, speaking=not self._outgoing.idle)
+        silent = taken or (self._outgoing.idle and not (self.link.sends_silence and self.decodes))
+        said = _SILENCE if taken else self._outgoing.read()
+        if not self.decodes:
+            if silent and not taken:
+                self.undecoded.say_silence(self.link, frame)
+            elif not taken:
+                self.link.send_audio(said, frame, voiced=True)
+            self._finish_frame(frame, said, _SILENCE)
+            return
         self._log_speech(self.local, self._mouth, said, t)
         if not silent:
             self.link.send_audio(said, frame, voiced=self._mouth.voiced)
@@ -453,12 +542,18 @@ class Session:
             self._turns.append(turn)
             self._wake_listeners()
 
+        self._heard.put(heard, t)
+        self._finish_frame(frame, said, heard)
+
+    def _finish_frame(self, frame: int, said: NDArray[np.int16], heard: NDArray[np.int16]) -> None:
+        assert self.link is not None
         for tap in self._taps:
             began = self._loop.time()
             tap(frame * VOICE.frame_samples, said, heard)
             if (took := self._loop.time() - began) > _SLOW_TAP:
                 media_clock().blame(f"the tap {getattr(tap, '__qualname__', tap)}", took)
-        self._heard.put(heard, t)
+        while self.undecoded.failures:
+            self.report(ErrorReported(str(self.undecoded.failures.popleft()), code="media"))
         while self._outgoing.failures:
             self.on_media_error(self._outgoing.failures.popleft())
         if frame % 50 == 49:

@@ -10,7 +10,7 @@ This module never reads a clock: ``now`` is always an argument, in seconds, and 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -68,6 +68,7 @@ class MediaPacket:
     payload_type: int
     ssrc: int
     payload: bytes
+    marker: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -110,9 +111,11 @@ class Playout:
 
     Args:
         decoders: Makes a decoder, by RTP payload type; packets of another type are counted and left out.
+        events: Payload types of telephone events (RFC 4733): they are not played, and nothing is wrong with them.
     """
 
-    def __init__(self, decoders: Mapping[int, Callable[[], Decoder]]) -> None:
+    def __init__(self, decoders: Mapping[int, Callable[[], Decoder]], *, events: Container[int] = ()) -> None:
+        self._event_types = events
         self.stats = InboundAudioStats()
         self._factories = dict(decoders)
         self._decoders: dict[int, Decoder] = {}
@@ -169,7 +172,7 @@ class Playout:
         playable = packet.payload_type in self._factories
         if packet.ssrc != self._ssrc:
             if not playable:
-                stats.packets_unplayable += 1
+                stats.packets_unplayable += packet.payload_type not in self._event_types
                 return
             if packet.ssrc == self._previous_ssrc and now - self._last_arrival < 1.0:
                 stats.packets_discarded += 1  # a straggler of the stream before this one
@@ -184,7 +187,7 @@ class Playout:
         self._received += 1
         stats.packets_lost = self._lost_before + self._highest - self._first + 1 - self._received
         if not playable:
-            stats.packets_unplayable += 1
+            stats.packets_unplayable += packet.payload_type not in self._event_types
             return
         timestamp = self._extend_timestamp(packet, sequence, now)
         if timestamp is None:

@@ -7,18 +7,15 @@ second.
 
 from __future__ import annotations
 
-import asyncio
-import io
 import logging
 import os
 import struct
-import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import av
 import numpy as np
@@ -26,27 +23,11 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigurationError, MediaError
 from ..formats import AudioFormat
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from .disk import Disk, DiskWriter
 
 logger = logging.getLogger(__name__)
 
-_INTERVAL = 0.25
-"""Seconds between two visits of the thread. Waking it for every frame would cost the loop more than the copy does."""
 _QUEUE_SECONDS = 10
-_CLOSE_TIMEOUT = 5.0
-
-
-class _Disk(io.FileIO):
-    """An unbuffered file that takes all of a write or raises: a disk that is nearly full takes a part in silence."""
-
-    def write(self, data: ReadableBuffer, /) -> int:
-        rest = memoryview(data).cast("B")
-        size = len(rest)
-        while rest:
-            rest = rest[super().write(rest) :]
-        return size
 
 
 class _File(ABC):
@@ -73,7 +54,7 @@ class _WavFile(_File):
     def __init__(self, path: Path, sample_rate: int) -> None:
         self._sample_rate = sample_rate
         self._bytes = 0
-        self._file = _Disk(path, "wb")
+        self._file = Disk(path, "wb")
         try:
             self._file.write(self._header())
         except OSError:
@@ -113,7 +94,7 @@ class _OpusFile(_File):
         self._samples = 0
         container, options = self._CONTAINERS[path.suffix.lower()]
         # Given a name, FFmpeg would open it as a URL, and report a write that failed at the next one or never.
-        self._disk = _Disk(path, "wb")
+        self._disk = Disk(path, "wb")
         self._container = av.open(self._disk, "w", format=container, options=options)
         # Complexity 5 costs two thirds of 10 and is not told from it at this rate.
         self._stream = self._container.add_stream(
@@ -158,7 +139,7 @@ class _OpusFile(_File):
         self._disk.close()
 
 
-class Recorder:
+class Recorder(DiskWriter):
     """Record a call; the suffix of ``path`` (``.ogg``, ``.mka``, ``.wav``) says how. An existing file is replaced.
 
     A failure while the call runs does not end the call: it is kept in ``error``, ``on_error`` is called once, from
@@ -179,10 +160,8 @@ class Recorder:
         sample_rate: int = 48_000,
         on_error: Callable[[MediaError], None] | None = None,
     ) -> None:
-        self.path = Path(path)
-        self.error: MediaError | None = None
+        super().__init__(path, on_error)
         self._sample_rate = AudioFormat(sample_rate, 2).sample_rate
-        self._on_error = on_error
         self._file = self._create()
         # The disk may stall: 10 s wait for it, then what comes is dropped and counted, and its place stays silent.
         self._queue: deque[tuple[int, NDArray[np.int16]]] = deque()
@@ -192,9 +171,6 @@ class Recorder:
         self._taken = self._lost = self._timeline = self._written = 0
         self._blocks: list[NDArray[np.int16]] = []  # what lies between _written and _timeline, a second at most
         self._silence = np.zeros((sample_rate, 2), np.int16)
-        self._closing = threading.Event()
-        # A daemon: a disk that never answers must not keep the process alive. In every other case close() ends it.
-        self._thread = threading.Thread(target=self._run, name=f"recorder {self.path.name}", daemon=True)
         self._thread.start()
 
     @property
@@ -226,30 +202,6 @@ class Recorder:
         self._put += samples
         self._queue.append((position, block))
 
-    def close(self) -> None:
-        """Write what is queued, finish the file and wait for it, 5 s at most; never raises, see ``error``."""
-        self._finish()
-        self._report()
-
-    async def aclose(self) -> None:
-        """``close()`` without holding up the event loop."""
-        self._closing.set()
-        await asyncio.to_thread(self._finish)
-        self._report()
-
-    def _finish(self) -> None:
-        self._closing.set()
-        self._thread.join(_CLOSE_TIMEOUT)
-        if self._thread.is_alive() and self.error is None:
-            self.error = MediaError(
-                f"{self.path}: the disk did not take the end of the recording within {_CLOSE_TIMEOUT:g} s"
-            )
-
-    def _report(self) -> None:
-        if self.error is not None and self._on_error is not None:
-            callback, self._on_error = self._on_error, None
-            callback(self.error)
-
     def _create(self) -> _File:
         suffix = self.path.suffix.lower()
         if suffix not in (".ogg", ".mka", ".wav"):
@@ -263,29 +215,7 @@ class Recorder:
         except (OSError, av.FFmpegError) as exc:
             raise self._failure(exc) from exc
 
-    def _failure(self, exc: Exception) -> MediaError:
-        error = MediaError(f"cannot write {self.path}: {getattr(exc, 'strerror', None) or exc}")
-        error.__cause__ = exc
-        return error
-
-    def _run(self) -> None:
-        try:
-            try:
-                closing = False
-                while not closing:
-                    closing = self._closing.wait(_INTERVAL)
-                    self._drain()
-            finally:
-                self._file.close()
-        except Exception as exc:
-            # The thread's border: whatever it is, the call goes on, and the user is told.
-            logger.warning("the recording stopped: %s", exc)
-            if self.error is None:
-                self.error = self._failure(exc)
-            self._lost += self._timeline - self._written + sum(len(block) for _, block in self._queue)
-            self._queue.clear()
-
-    def _drain(self) -> None:
+    def _drain(self, *, last: bool) -> None:
         while self._queue:
             position, block = self._queue.popleft()
             while (gap := position - self._timeline) > 0:
@@ -295,6 +225,13 @@ class Recorder:
             self._append(block[early:])
             self._taken += len(block)
         self._flush()
+
+    def _close_file(self) -> None:
+        self._file.close()
+
+    def _give_up(self) -> None:
+        self._lost += self._timeline - self._written + sum(len(block) for _, block in self._queue)
+        self._queue.clear()
 
     def _append(self, pcm: NDArray[np.int16]) -> None:
         self._blocks.append(pcm)

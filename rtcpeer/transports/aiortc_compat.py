@@ -12,7 +12,7 @@ import logging
 import struct
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 from aioice.ice import Connection, StunProtocol
@@ -37,7 +37,8 @@ from aiortc.utils import random32, uint16_add, uint32_gte
 from pylibsrtp import Error as SrtpError
 
 from ..audio.jitter import MediaPacket
-from .rtp import PacketWriter, is_rtcp
+from ..formats import VOICE
+from .rtp import Numbering, PacketWriter, is_rtcp
 from .rtp import parse as parse_rtp
 
 logger = logging.getLogger(__name__)
@@ -171,8 +172,13 @@ class AudioSender:
     def __init__(self, sender: RTCRtpSender) -> None:
         self._sender = sender
         self._writer: PacketWriter | None = None
-        self._sequence_number = random_sequence_number()
-        self._timestamp_origin = random32()
+        self._ready_writer: PacketWriter | None = None
+        self._event_writer: PacketWriter | None = None
+        self._now = asyncio.get_running_loop().time
+        self.clock_rate = VOICE.sample_rate
+        """Ticks of the RTP timestamp a second."""
+        self.event_types: Mapping[int, int] = {}
+        """RTP payload types of telephone events that the far end takes, by clock rate."""
         self.packets_sent = 0
         self.bytes_sent = 0
         self.fraction_lost: float | None = None
@@ -197,21 +203,47 @@ class AudioSender:
         return rtt
 
     def send(self, payload: bytes, timestamp: int, *, level: int, voiced: bool) -> None:
-        """Send one packet now.
+        """Send one packet of our own making now.
 
         Args:
             timestamp: In ticks of the RTP clock since the call began.
             level: −dBov, 0 (loudest) to 127 (RFC 6464).
         """
-        sender: Any = self._sender
         assert self._writer is not None
-        rtp_timestamp = (self._timestamp_origin + timestamp) & 0xFFFF_FFFF
-        packet = self._writer.write(self._sequence_number, rtp_timestamp, payload, level=level, voiced=voiced)
+        sequence, ticks = self._number(self, None, timestamp)
+        self._send(self._writer.write(sequence, ticks, payload, level=level, voiced=voiced), payload, ticks)
+
+    @property
+    def event_rate(self) -> int | None:
+        """Ticks a second of telephone events, which is the audio's own; ``None``: the far end takes none."""
+        return self.clock_rate if self.clock_rate in self.event_types else None
+
+    def send_ready(self, origin: object, sequence: int, timestamp: int, payload: bytes, *, marker: bool) -> None:
+        """Send somebody else's packet now, numbered as its origin counts; its audio level, not known, is left out."""
+        assert self._ready_writer is not None
+        sequence, ticks = self._number(origin, sequence, timestamp)
+        self._send(self._ready_writer.write(sequence, ticks, payload, marker=marker), payload, ticks)
+
+    def send_event(
+        self, payload: bytes, timestamp: int, *, marker: bool, origin: object = None, sequence: int | None = None
+    ) -> None:
+        """Send one telephone-event packet now: ours, or numbered as its origin counts."""
+        if self._event_writer is None:
+            if origin is not None:
+                self._numbers.leave_out()
+            return
+        number, ticks = self._number(origin or self, sequence, timestamp)
+        self._send(self._event_writer.write(number, ticks, payload, marker=marker), payload, ticks)
+
+    def _number(self, origin: object, sequence: int | None, timestamp: int) -> tuple[int, int]:
+        return self._numbers.next(origin, sequence, timestamp, round(self._now() * self.clock_rate))
+
+    def _send(self, packet: bytes, payload: bytes, rtp_timestamp: int) -> None:
+        sender: Any = self._sender
         try:
             _send_rtp(sender.transport, packet)
         except (ConnectionError, OSError):
             return  # the transport is going down and says so itself
-        self._sequence_number = (self._sequence_number + 1) & 0xFFFF
         self.packets_sent += 1
         self.bytes_sent += len(payload)
         # The pair that sender reports carry: seconds since 1900 in 32.32 bits (RFC 3550, 4).
@@ -223,26 +255,35 @@ class AudioSender:
     async def _stay_ready(self, codec: RTCRtpCodecParameters) -> None:
         sender: Any = self._sender
         assert codec.payloadType is not None
-        self._writer = PacketWriter(codec.payloadType, sender._ssrc, *self._header_extension())
+        extension, level_at = self._header_extension()
+        self._writer = PacketWriter(codec.payloadType, sender._ssrc, extension, level_at)
+        without_level = self._written_extension(None)
+        self._ready_writer = PacketWriter(codec.payloadType, sender._ssrc, without_level, None)
+        self.clock_rate = codec.clockRate
+        self._numbers = Numbering(random_sequence_number(), random32(), frame=codec.clockRate // 50)
+        if codec.clockRate in self.event_types:
+            event_type = self.event_types[codec.clockRate]
+            self._event_writer = PacketWriter(event_type, sender._ssrc, without_level, None)
         sender._RTCRtpSender__rtp_started.set()
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             pass
         finally:
-            self._writer = None
+            self._writer = self._ready_writer = self._event_writer = None
             sender._RTCRtpSender__rtp_exited.set()
 
     def _header_extension(self) -> tuple[bytes, int | None]:
         """Let aiortc write the extension twice: the byte that differs is the audio level."""
-        sender: Any = self._sender
-        written = []
-        for level in ((False, 0), (True, 127)):
-            values = HeaderExtensions(mid=sender._RTCRtpSender__mid, audio_level=level)
-            profile, content = sender._RTCRtpSender__rtp_header_extensions_map.set(values)
-            written.append(struct.pack("!HH", profile, len(content) // 4) + content if content else b"")
+        written = [self._written_extension(level) for level in ((False, 0), (True, 127))]
         differing = [at for at, (one, other) in enumerate(zip(*written, strict=True)) if one != other]
         return written[0], differing[0] if differing else None
+
+    def _written_extension(self, level: tuple[bool, int] | None) -> bytes:
+        sender: Any = self._sender
+        values = HeaderExtensions(mid=sender._RTCRtpSender__mid, audio_level=level)
+        profile, content = sender._RTCRtpSender__rtp_header_extensions_map.set(values)
+        return struct.pack("!HH", profile, len(content) // 4) + content if content else b""
 
     async def _note_report(self, packet: AnyRtcpPacket) -> None:
         if isinstance(packet, (RtcpRrPacket, RtcpSrPacket)):
@@ -268,9 +309,18 @@ class AudioReceiver:
         self.receiver = receiver
         self._receiver: Any = receiver
         self._on_packet = on_packet
-        receiver.receive = functools.partial(_receive_without_decoder, receiver)  # type: ignore[method-assign]
+        self.event_types: Mapping[int, int] = {}
+        """Clock rates of telephone events by the payload type we announced; set it before the connection is up."""
+        receiver.receive = self._receive  # type: ignore[method-assign]
         receiver._handle_rtp_packet = self._handle  # type: ignore[method-assign]
         _watch_for_bye(receiver, on_bye)
+
+    async def _receive(self, parameters: RTCRtpReceiveParameters) -> None:
+        # aiortc negotiates no telephone-event (RFC 4733), and routes no payload type that it did not negotiate.
+        for payload_type, clock_rate in self.event_types.items():
+            event = RTCRtpCodecParameters("audio/telephone-event", clock_rate, payloadType=payload_type)
+            parameters.codecs.append(event)
+        await _receive_without_decoder(self._receiver, parameters)
 
     @property
     def transport(self) -> RTCDtlsTransport:
@@ -278,7 +328,14 @@ class AudioReceiver:
 
     async def _handle(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         self.take(
-            MediaPacket(packet.sequence_number, packet.timestamp, packet.payload_type, packet.ssrc, packet.payload)
+            MediaPacket(
+                packet.sequence_number,
+                packet.timestamp,
+                packet.payload_type,
+                packet.ssrc,
+                packet.payload,
+                bool(packet.marker),
+            )
         )
 
     def take(self, packet: MediaPacket) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from aiortc import MediaStreamTrack
 from numpy.typing import NDArray
 
+from ..audio.dtmf import EventPacket
 from ..audio.jitter import PlayoutFrame
+from ..audio.packets import OpusPacket
 from ..errors import MediaError, Unsupported
 from ..formats import OpusSettings
 from ..netem import NetworkConditions
@@ -27,10 +29,15 @@ NO_STATS: dict[str, Any] = {
 """The figures of a call that has no link yet; a link gives the same names."""
 
 
+PacketWatcher = Callable[[OpusPacket, bool], None]
+"""Called with a received packet, ``t`` being the loop's time, and whether it is a telephone event (RFC 4733)."""
+
+
 class LinkListener(Protocol):
     """What a link reports, from the event loop, synchronously; a session is one."""
 
     def on_said(self, said: Said) -> None: ...
+    def report(self, said: Said) -> None: ...
     def on_refused(self, reason: str) -> None: ...
     def on_media_error(self, error: MediaError) -> None: ...
     def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None: ...
@@ -74,14 +81,6 @@ class Link(ABC):
     def hear(self, now: float) -> PlayoutFrame:
         """Return the 20 ms to be heard now: exactly one frame a tick, always."""
 
-    def set_opus(self, settings: OpusSettings) -> None:
-        """Code what is sent like this, from the next frame on.
-
-        Raises:
-            Unsupported: this transport does not carry Opus.
-        """
-        raise Unsupported(f"{self.protocol.profile.name} sends no Opus")
-
     def cut_off(self) -> bool:
         """Drop what waits to be heard, and what still comes of the far end's turn.
 
@@ -96,6 +95,43 @@ class Link(ABC):
 
     def end_turn(self) -> None:  # noqa: B027 — see ``played``
         """The far end's turn is over: what comes now is another's."""
+
+    def send_packet(self, packet: OpusPacket, origin: object, *, event: bool = False) -> None:
+        """Send a ready packet now; nothing happens before the transport is up.
+
+        Args:
+            origin: Who counts its numbers: where another takes over, the stream goes on without a jump.
+            event: It is a telephone event (RFC 4733), left out where the far end knows none.
+
+        Raises:
+            Unsupported: this transport does not carry Opus.
+        """
+        raise Unsupported(f"{self.protocol.profile.name} does not carry Opus packets as RTP")
+
+    def check_packets(self) -> None:
+        """Raises Unsupported: this call does not carry Opus."""
+        raise Unsupported(f"{self.protocol.profile.name} does not carry Opus packets as RTP")
+
+    def watch_packets(self, watcher: PacketWatcher) -> None:
+        """Hand every audio packet that arrives to ``watcher``, undecoded. Raises Unsupported."""
+        raise Unsupported(f"{self.protocol.profile.name} does not carry Opus packets as RTP")
+
+    @property
+    def event_rate(self) -> int | None:
+        """Ticks a second in which telephone events (RFC 4733) are timed; ``None``: the far end takes none."""
+        return None
+
+    def send_event(self, packet: EventPacket, frame: int) -> None:
+        """Send one packet of a telephone event that began at ``frame``, in place of its audio. Raises Unsupported."""
+        raise Unsupported(f"{self.protocol.profile.name} does not carry telephone events")
+
+    def set_opus(self, settings: OpusSettings) -> None:
+        """Code what is sent like this, from the next frame on.
+
+        Raises:
+            Unsupported: this transport does not carry Opus.
+        """
+        raise Unsupported(f"{self.protocol.profile.name} sends no Opus")
 
     def adapt(self) -> None:  # noqa: B027 — most transports have nothing to adapt
         """Follow what the far end reports of the network; called once a second."""

@@ -30,7 +30,8 @@ def parse(data: bytes) -> MediaPacket | None:
         end -= padding
     if start > end:
         return None
-    return MediaPacket(sequence_number, timestamp, payload_type & 0x7F, ssrc, data[start:end])
+    marker = payload_type >= 0x80
+    return MediaPacket(sequence_number, timestamp, payload_type & 0x7F, ssrc, data[start:end], marker)
 
 
 def is_rtcp(data: bytes) -> bool:
@@ -53,9 +54,63 @@ class PacketWriter:
         self._extension = bytearray(extension)
         self._level_at = level_at
 
-    def write(self, sequence_number: int, timestamp: int, payload: bytes, *, level: int, voiced: bool) -> bytes:
+    def write(
+        self,
+        sequence_number: int,
+        timestamp: int,
+        payload: bytes,
+        *,
+        level: int = 127,
+        voiced: bool = False,
+        marker: bool = False,
+    ) -> bytes:
         """Return one packet; ``level`` is −dBov, 0 to 127."""
         if self._level_at is not None:
             self._extension[self._level_at] = (0x80 if voiced else 0) | level
-        header = _header.pack(self._flags, self._payload_type, sequence_number, timestamp, self._ssrc)
+        payload_type = self._payload_type | (0x80 if marker else 0)
+        header = _header.pack(self._flags, payload_type, sequence_number, timestamp, self._ssrc)
         return header + self._extension + payload
+
+
+class Numbering:
+    """Sequence numbers and timestamps of one outgoing stream that several origins take turns to feed.
+
+    An origin counts for itself. Where another takes over, the stream goes on with the next sequence number and with a
+    timestamp that has advanced by the time that passed, one frame at least; what an origin leaves out stays missing.
+
+    Args:
+        sequence_number, timestamp: Of the first packet: random (RFC 3550, 5.1).
+        frame: Ticks that a packet lasts as a rule.
+    """
+
+    def __init__(self, sequence_number: int, timestamp: int, *, frame: int) -> None:
+        self._frame = frame
+        self._origin: object = None
+        self._sequence = sequence_number - 1  # the highest so far
+        self._timestamp = timestamp
+        self._at: int | None = None  # when that timestamp was sent
+        self._sequence_offset = self._timestamp_offset = 0
+
+    def next(self, origin: object, sequence: int | None, timestamp: int, now: int) -> tuple[int, int]:
+        """Return the next packet's numbers, as they stand in its header.
+
+        Args:
+            sequence: As its origin counts; ``None``: just the next one.
+            now: Ticks, on any clock that does not go backwards.
+        """
+        if sequence is None:
+            sequence = self._sequence + 1 - self._sequence_offset
+        if origin is not self._origin:
+            passed = 0 if self._at is None else max(self._frame, now - self._at)
+            self._origin = origin
+            self._sequence_offset = self._sequence + 1 - sequence
+            self._timestamp_offset = self._timestamp + passed - timestamp
+        placed, ticks = sequence + self._sequence_offset, timestamp + self._timestamp_offset
+        self._sequence = max(self._sequence, placed)
+        if self._at is None or ticks > self._timestamp:
+            self._timestamp, self._at = ticks, now
+        return placed & 0xFFFF, ticks & 0xFFFF_FFFF
+
+    def leave_out(self) -> None:
+        """Close the gap that a packet of this origin leaves which is not sent on purpose."""
+        self._sequence_offset -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 
 from ..audio.coding import ReceiverWishes
@@ -21,6 +22,43 @@ def with_opus_parameters(sdp: str) -> str:
         if (found := _OPUS.match(line)) and f"a=fmtp:{found[1]} " not in sdp:
             lines.append(f"a=fmtp:{found[1]} {OPUS_FMTP}")
     return "\r\n".join(lines) + "\r\n"
+
+
+_EVENT = re.compile(r"^a=rtpmap:(\d+) telephone-event/(8000|48000)\s*$", re.IGNORECASE | re.MULTILINE)
+# Chromium's numbers for them, then the others (RFC 3551, 3): it matters only that nobody else has it.
+_EVENT_TYPES = (110, 126, *range(111, 126), 127, *range(96, 110))
+
+
+def telephone_event_types(sdp: str) -> dict[int, int]:
+    """Return the RTP payload types of telephone events by their clock rate: that of the audio they stand in for."""
+    found = {int(rate): int(number) for number, rate in reversed(_EVENT.findall(sdp))}
+    return {rate: number for rate, number in found.items() if number < 128}
+
+
+def free_payload_types(sdp: str) -> list[int]:
+    """Return the dynamic payload types that no line uses: bundled, they share one number space (RFC 9143, 9.1)."""
+    used = {int(number) for number in re.findall(r"^a=rtpmap:(\d+) ", sdp, re.MULTILINE)}
+    return [number for number in _EVENT_TYPES if number not in used]
+
+
+def with_telephone_events(sdp: str, types: Mapping[int, int]) -> str:
+    """Add telephone events, the sixteen keys, to the audio line (RFC 4733, 2.4.1); aiortc has no such codec.
+
+    Args:
+        types: Payload types by clock rate.
+    """
+    lines: list[str] = []
+    attributes: list[str] = []
+    for line in [*sdp.splitlines(), "m="]:
+        if line.startswith("m="):
+            lines += attributes
+            attributes = []
+        if line.startswith("m=audio "):
+            line = " ".join([line, *map(str, types.values())])
+            for rate, number in types.items():
+                attributes += [f"a=rtpmap:{number} telephone-event/{rate}", f"a=fmtp:{number} 0-15"]
+        lines.append(line)
+    return "\r\n".join(lines[:-1]) + "\r\n"
 
 
 def media_kinds(sdp: str) -> list[str]:

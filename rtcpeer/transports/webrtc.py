@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -29,17 +29,27 @@ from aiortc.rtcicetransport import parse_stun_turn_uri
 from numpy.typing import NDArray
 
 from ..audio.coding import DECODERS, ReceiverWishes, VoiceEncoder
+from ..audio.dtmf import EventPacket, EventReceiver
 from ..audio.jitter import MediaPacket, Playout, PlayoutFrame
-from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError
+from ..audio.packets import OpusPacket, StreamTimeline
+from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError, Unsupported
+from ..events import DtmfReceived
 from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
 from ..protocols.http import IceServer
-from ..stats import OutboundAudioStats
+from ..stats import InboundAudioStats, OutboundAudioStats
 from . import aiortc_compat
 from .impairment import Impairment
-from .link import Link, LinkListener
-from .sdp import media_kinds, receiver_wishes, with_opus_parameters
+from .link import Link, LinkListener, PacketWatcher
+from .sdp import (
+    free_payload_types,
+    media_kinds,
+    receiver_wishes,
+    telephone_event_types,
+    with_opus_parameters,
+    with_telephone_events,
+)
 from .video import VideoSource, VideoTrack
 
 logger = logging.getLogger(__name__)
@@ -67,8 +77,10 @@ class RtcLink(Link):
         gather_timeout: float = 0.5,
         netem: NetworkConditions = CLEAN,
         netem_seed: int | str = 0,
+        decode: bool = True,
         opus: OpusSettings | None = None,
     ) -> None:
+        """``decode=False``: audio is received and sent as packets alone, and ``hear`` must not be called."""
         self.protocol = protocol
         self.ignored_servers: list[str] = []
         """ICE server URLs that cannot be used, each with the reason."""
@@ -94,9 +106,14 @@ class RtcLink(Link):
         self._video_line: RTCRtpTransceiver | None = None
         self._opus = opus or OpusSettings()
         # Nothing is said, and no payload type is playable, before codecs are negotiated.
-        self._voice = VoiceEncoder(settings=self._opus)
+        self._voice: VoiceEncoder | None = None
         self._wishes = ReceiverWishes()
-        self._playout = Playout({})
+        self._playout: Playout | None = Playout({}) if decode else None
+        self._codec = "none"
+        self._timeline: StreamTimeline | None = None if decode else StreamTimeline()
+        self._packet_watchers: list[PacketWatcher] = []
+        self._offered_events: dict[int, int] = {}
+        self._events = EventReceiver()
         self._oversize = 0
         self._goodbye = False
         self._ended = False
@@ -143,7 +160,9 @@ class RtcLink(Link):
                 self.send_video(video)
         # Before the offer, or the offer has no line for it.
         self._use_channel(self._pc.createDataChannel(self.protocol.profile.channel))
-        return await self._describe()
+        sdp = await self._describe()
+        self._offered_events = dict(zip((48_000, 8_000), free_payload_types(sdp), strict=False))
+        return with_telephone_events(sdp, self._offered_events)
 
     async def accept(self, sdp: str) -> None:
         """Take the far end's answer; connecting starts.
@@ -151,6 +170,7 @@ class RtcLink(Link):
         Raises:
             RemoteProtocolError: it is no answer to our offer.
         """
+        self._use_events(telephone_event_types(sdp), self._offered_events)
         await self._set_remote(RTCSessionDescription(sdp, "answer"))
         self._on_negotiated()
 
@@ -173,10 +193,12 @@ class RtcLink(Link):
             _prefer(line, "vp8")
             self._video_in = aiortc_compat.VideoReceiver(line.receiver, self._on_bye)
         self._pc.on("datachannel", self._on_channel)
+        events = telephone_event_types(sdp)
+        self._use_events(events, events)
         await self._set_remote(RTCSessionDescription(sdp, "offer"))
         answer = await self._describe()
         self._on_negotiated()
-        return answer
+        return with_telephone_events(answer, events)
 
     async def connected(self) -> None:
         """Wait for ICE and DTLS. Raises IceError."""
@@ -190,6 +212,13 @@ class RtcLink(Link):
         _prefer(line, *DECODERS)
         self._audio = aiortc_compat.AudioSender(line.sender)
         self._audio_in = aiortc_compat.AudioReceiver(line.receiver, self._on_packet, self._on_bye)
+
+    def _use_events(self, theirs: Mapping[int, int], ours: Mapping[int, int]) -> None:
+        """Send telephone events as ``theirs`` and take them as ``ours``, payload types by clock rate."""
+        assert self._audio is not None
+        assert self._audio_in is not None
+        self._audio.event_types = theirs
+        self._audio_in.event_types = {ours[rate]: rate for rate in theirs if rate in ours}
 
     async def _describe(self) -> str:
         aiortc_compat.limit_gathering(self._pc, self._gather_timeout)
@@ -213,10 +242,15 @@ class RtcLink(Link):
     def _on_negotiated(self) -> None:
         audio = next(line for line in self._pc.getTransceivers() if line.kind == "audio")
         codecs = aiortc_compat.negotiated_codecs(audio)
-        self._playout = Playout({number: DECODERS[name] for number, name in codecs.items() if name in DECODERS})
+        if self._playout is not None:
+            assert self._audio_in is not None
+            self._playout = Playout(
+                {number: DECODERS[name] for number, name in codecs.items() if name in DECODERS},
+                events=self._audio_in.event_types,
+            )
         if (name := next(iter(codecs.values()), "none")) not in DECODERS:
             raise RemoteProtocolError(f"the far end wants to hear {name}: we have {', '.join(DECODERS)}")
-        self._voice = VoiceEncoder(name, self._wishes, self._opus)
+        self._codec = name
         # They are bundled: one transport for all lines.
         audio.receiver.transport.on("statechange", self._on_transport_state)
 
@@ -236,18 +270,59 @@ class RtcLink(Link):
     def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
         if self._audio is None or not self._audio.ready:
             return
+        if self._voice is None:
+            # Made when there is something to say: who passes packets on needs none.
+            self._voice = VoiceEncoder(self._codec, self._wishes, self._opus)
         for payload, timestamp in self._voice.encode(pcm, frame):
             self._audio.send(payload, timestamp, level=_level(pcm), voiced=voiced)
 
+    def send_packet(self, packet: OpusPacket, origin: object, *, event: bool = False) -> None:
+        if self._audio is None or not self._audio.ready:
+            return
+        self.check_packets()
+        if event:
+            self._audio.send_event(
+                packet.payload,
+                packet.timestamp,
+                marker=packet.marker,
+                origin=origin,
+                sequence=packet.sequence_number,
+            )
+        else:
+            self._audio.send_ready(
+                origin, packet.sequence_number, packet.timestamp, packet.payload, marker=packet.marker
+            )
+
+    @property
+    def event_rate(self) -> int | None:
+        return self._audio.event_rate if self._audio is not None else None
+
+    def send_event(self, packet: EventPacket, frame: int) -> None:
+        if self._audio is not None and self._audio.ready and self._audio.event_rate is not None:
+            timestamp = frame * self._audio.event_rate // 50 + packet.offset
+            self._audio.send_event(packet.payload, timestamp, marker=packet.first)
+
+    def check_packets(self) -> None:
+        if self._codec not in ("opus", "none"):
+            raise Unsupported(f"the far end speaks {self._codec}, which is not passed on undecoded: only Opus is")
+
+    def watch_packets(self, watcher: PacketWatcher) -> None:
+        self.check_packets()
+        if self._timeline is None:
+            self._timeline = StreamTimeline()
+        self._packet_watchers.append(watcher)
+
     def set_opus(self, settings: OpusSettings) -> None:
         self._opus = settings
-        self._voice.use(settings)
+        if self._voice is not None:
+            self._voice.use(settings)
 
     def hear(self, now: float) -> PlayoutFrame:
+        assert self._playout is not None, "a link that does not decode has nothing to hear"
         return self._playout.get(now)
 
     def adapt(self) -> None:
-        if self._audio is not None and self._audio.fraction_lost is not None:
+        if self._voice is not None and self._audio is not None and self._audio.fraction_lost is not None:
             self._voice.adapt(self._audio.fraction_lost)
 
     def send_video(self, source: VideoSource) -> None:
@@ -268,18 +343,27 @@ class RtcLink(Link):
             self._channel.close()
 
     def stats(self) -> dict[str, Any]:
-        said = OutboundAudioStats(target_bitrate=self._voice.bitrate)
+        said = OutboundAudioStats(target_bitrate=self._voice.bitrate if self._voice is not None else 0)
         if self._audio is not None:
             said.packets_sent, said.bytes_sent = self._audio.packets_sent, self._audio.bytes_sent
             said.round_trip_time, said.fraction_lost = self._audio.round_trip_time, self._audio.fraction_lost
-            said.packets_lost, said.jitter = self._audio.packets_lost, self._audio.jitter / self._voice.clock_rate
+            said.packets_lost, said.jitter = self._audio.packets_lost, self._audio.jitter / self._audio.clock_rate
         return {
-            "inbound_audio": self._playout.stats.to_dict(),
+            "inbound_audio": self._inbound().to_dict(),
             "outbound_audio": said.to_dict(),
             "inbound_video": {"frames_received": self._video_in.frames_received if self._video_in else 0},
             "candidate_pair": self._pair or aiortc_compat.selected_pair(self._pc),
             "netem": self._impairment.stats(),
         }
+
+    def _inbound(self) -> InboundAudioStats:
+        if self._playout is not None:
+            return self._playout.stats
+        line = self._timeline
+        assert line is not None
+        return InboundAudioStats(
+            packets_received=line.packets_received, packets_lost=line.packets_lost, bytes_received=line.bytes_received
+        )
 
     def impair(self, conditions: NetworkConditions) -> None:
         self._impairment.conditions = conditions
@@ -349,7 +433,24 @@ class RtcLink(Link):
 
     def _on_packet(self, packet: MediaPacket) -> None:
         self._goodbye = False  # it goes on: what ended was a stream, or a mute
-        self._playout.put(packet, self._time())
+        now = self._time()
+        if self._playout is not None:
+            self._playout.put(packet, now)
+        assert self._audio_in is not None
+        rate = self._audio_in.event_types.get(packet.payload_type)
+        if rate is not None:
+            self._report_digit(self._events.put(packet.payload, packet.timestamp, now, rate))
+        elif self._events.active:
+            self._report_digit(self._events.expire(now))
+        if self._timeline is not None:
+            sequence, timestamp = self._timeline.place(packet, now)
+            received = OpusPacket(packet.payload, timestamp, sequence, packet.marker, now)
+            for watcher in self._packet_watchers:
+                watcher(received, rate is not None)
+
+    def _report_digit(self, pressed: tuple[str, float] | None) -> None:
+        if pressed is not None:
+            self._listener.report(DtmfReceived(pressed[0], round(pressed[1], 4)))
 
     def _on_bye(self) -> None:
         # A goodbye of one stream, not of the call: libwebrtc says it of a track that is taken away (RFC 3550, 6.6).

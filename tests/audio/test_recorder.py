@@ -323,7 +323,7 @@ def test_a_disk_that_stalls_costs_audio_but_neither_memory_nor_time(
 
 def test_a_disk_that_never_answers_does_not_hold_up_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
-    monkeypatch.setattr(recorder_module, "_CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr("rtcpeer.audio.disk._CLOSE_TIMEOUT", 0.01)
     monkeypatch.setattr(recorder_module._WavFile, "write", lambda self, pcm: answers.wait(30))
     errors: list[MediaError] = []
     recorder = Recorder(tmp_path / "call.wav", on_error=errors.append)

@@ -259,7 +259,7 @@ async def test_offer_has_the_vendors_three_lines_and_what_we_can_play():
     assert audio.startswith("audio ")
     assert "a=sendrecv" in audio
     assert "a=fmtp:96 minptime=10;useinbandfec=1" in audio
-    assert {"opus/48000/2", "PCMU/8000", "PCMA/8000"} == {
+    assert {"opus/48000/2", "PCMU/8000", "PCMA/8000", "telephone-event/48000", "telephone-event/8000"} == {
         line.split(" ", 1)[1] for line in audio.splitlines() if "rtpmap" in line
     }
     assert "a=sendonly" in video
