@@ -6,6 +6,7 @@ VENV        ?= .venv
 PYTEST_ARGS ?=
 DEMO_ARGS   ?=
 BENCH_ARGS  ?=
+FUZZ_TIME   ?= 60
 IMAGE       ?= rtcpeer
 IMAGE_ARGS  ?=
 
@@ -16,7 +17,7 @@ pinned  := pyproject.toml requirements.lock
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-audio interop interop-parts image lock clean
+.PHONY: help demo test check bench bench-audio fuzz interop interop-parts image lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +40,10 @@ bench: $(VENV)/.dev  ## what a frame of audio costs here and in stock aiortc, si
 
 bench-audio: $(VENV)/.bench tests/interop/node_modules/.installed  ## what calls sound like beside aiortc's and libwebrtc's: 12 minutes, docs/audio-quality.md (BENCH_ARGS=--quick: two)
 	@$(python) tests/bench/audio_quality.py $(or $(BENCH_ARGS),--docs docs)
+
+fuzz: $(VENV)/.fuzz  ## hostile bytes into the audio path, guided by coverage, on Linux: a minute for each of six targets (FUZZ_TIME=60)
+	@for target in playout datagrams opus g711 sdp netem; do \
+		echo "fuzzing $$target for $(FUZZ_TIME) s" >&2; $(python) tests/fuzz/guided.py $$target $(FUZZ_TIME) || exit 1; done
 
 interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node (see tests/interop/apt-packages.txt)
 	@$(python) -m pytest tests/interop $(PYTEST_ARGS)
@@ -94,6 +99,11 @@ $(VENV)/.interop: $(VENV)/.made $(pinned)
 $(VENV)/.bench: $(VENV)/.made $(pinned)
 	@echo "installing rtcpeer and what measures sound into $(VENV) (once; about a minute)" >&2
 	@$(install) --editable '.[bench]'
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.fuzz: $(VENV)/.made $(pinned)
+	@echo "installing rtcpeer and Atheris into $(VENV) (once; about half a minute)" >&2
+	@$(install) --editable '.[fuzz]'
 	@touch $@ $(VENV)/.runtime
 
 tests/interop/node_modules/.installed: tests/interop/package.json tests/interop/package-lock.json

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..audio.coding import DECODERS, ReceiverWishes, VoiceEncoder
 from ..audio.jitter import Playout, PlayoutFrame
 from ..errors import ConnectionLost, RemoteProtocolError
+from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
 from ..stats import OutboundAudioStats
@@ -134,6 +135,10 @@ class MemoryLink(Link):
 
     def hear(self, now: float) -> PlayoutFrame:
         return self._playout.get(now)
+
+    def set_opus(self, settings: OpusSettings) -> None:
+        self._voice.use(settings)
+        self._sent.target_bitrate = self._voice.bitrate
 
     def adapt(self) -> None:
         if self._sent.fraction_lost is not None:

@@ -1,0 +1,36 @@
+"""Coverage-guided fuzzing with Atheris, which is libFuzzer for Python: ``make fuzz``, or by hand
+
+    python tests/fuzz/guided.py TARGET [SECONDS] [CORPUS]
+
+An input that fails is written to ``crash-…`` in the current folder; given as CORPUS it is run again.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["rtcpeer"]):
+    from targets import SEEDS, TARGETS
+
+
+def main(name: str, seconds: str = "60", corpus: str | None = None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        seeds = Path(corpus or folder)
+        if corpus is None:
+            for number, seed in enumerate(SEEDS[name]):
+                (seeds / str(number)).write_bytes(seed)
+        limits = [f"-max_total_time={seconds}", "-max_len=4000", "-rss_limit_mb=1024", "-timeout=10"]
+        # libFuzzer runs a file once, and begins with what is in a folder.
+        options = ["-verbosity=0", "-print_final_stats=1", *limits]
+        atheris.Setup([sys.argv[0], str(seeds), *options], TARGETS[name])
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    if not 2 <= len(sys.argv) <= 4 or sys.argv[1] not in TARGETS:
+        sys.exit(f"{__doc__}\n\nTARGET: {', '.join(TARGETS)}")
+    main(*sys.argv[1:])
