@@ -371,10 +371,10 @@ def _check_for_socket(
     if ice_policy != "all":
         raise ConfigurationError(f"{name} is not WebRTC: there is no ICE, and no relay")
     full = urlsplit(url).scheme in ("ws", "wss")
-    if api_key is not None and (full or "session" not in protocol.profile.paths):
-        if not protocol.profile.key_opens and not protocol.profile.client_opens:
-            # It would stand in the socket's URL, where no key belongs.
-            raise ConfigurationError(f"{name}: the API key opens no socket; give the service's base URL, or a token")
+    takes_key = protocol.profile.key_opens or protocol.profile.client_opens
+    if api_key is not None and not takes_key and (full or "session" not in protocol.profile.paths):
+        # It would stand in the socket's URL, where no key belongs.
+        raise ConfigurationError(f"{name}: the API key opens no socket; give the service's base URL, or a token")
     if session_config_url is not None:
         if protocol.profile.backend_path is None:
             raise ConfigurationError(f"{name} has no session_config_url: give its api_key or a token")

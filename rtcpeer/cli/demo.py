@@ -16,6 +16,9 @@ from ..netem import NetworkConditions
 if TYPE_CHECKING:
     from .console import CallConsole
 
+# The mock takes any; these are the vendors' own.
+_EXAMPLES = {"agent_id": "9dbf0d0b-2b55-45de-8c41-7a2d9b0ce8e9"}
+
 _FILES = {"call.json", "events.jsonl", "stats.jsonl", "audio.ogg"}
 
 
@@ -62,8 +65,12 @@ async def _demo(protocol: str, out: Path, netem: NetworkConditions, console: Cal
     from signaling import MockServer
     from signaling.scenario import speech_file
 
+    from ..commands import UpdateSession
     from ..connecting import connect
+    from ..protocols import Side, find_protocol
     from .console import summarize
+
+    found = find_protocol(protocol)
 
     questions = json.loads(speech_file("speech.json").read_text("utf-8"))
     lines = [(name, entry["text"]) for name, entry in questions.items() if entry["speaker"] == "user"]
@@ -73,11 +80,13 @@ async def _demo(protocol: str, out: Path, netem: NetworkConditions, console: Cal
             protocol,
             mock.url(protocol),
             api_key=mock.api_key,
+            params={name: _EXAMPLES[name] for name in found.parameters if name in _EXAMPLES},
             record=out,
             netem=netem,  # and not at the mock: each direction once
             on_session=console.watch,
         ) as session:
-            await session.update(instructions="Be brief.")
+            if UpdateSession in found.speaks[Side.CLIENT]:
+                await session.update(instructions="Be brief.")
             turns = []
             for name, _ in lines:
                 with resources.as_file(speech_file(name)) as speech:

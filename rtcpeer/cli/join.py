@@ -28,7 +28,7 @@ ANSWER_TIMEOUT = 30.0
 def join(
     context: typer.Context,
     protocol: Annotated[str, typer.Argument(help="One of `rtcpeer protocols`.")],
-    url: Annotated[str, typer.Argument(help="The service's base URL.")],
+    url: Annotated[str, typer.Argument(help="The service's base URL, or the full wss:// URL of its socket.")],
     api_key: Annotated[
         str | None, typer.Option(envvar="RTCPEER_API_KEY", show_default=False, help="Traded for an ephemeral token.")
     ] = None,
@@ -38,6 +38,8 @@ def join(
     session_config_url: Annotated[
         str | None, typer.Option(metavar="URL", help="A backend that gives token and ICE servers (`rtcpeer proxy`).")
     ] = None,
+    agent: Annotated[str | None, typer.Option(metavar="ID", help="The same as --param agent_id=ID.")] = None,
+    computer: Annotated[str | None, typer.Option(metavar="ID", help="The same as --param computer_id=ID.")] = None,
     play: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,8 +83,11 @@ def join(
     from .signals import run_until_signal
 
     params, settings = _pairs(param, "--param"), _pairs(set_, "--set")
-    find_protocol(protocol).update(settings)  # refused now, rather than in mid-call
-    credential = _credential(context, token=token, api_key=api_key, session_config_url=session_config_url)
+    params |= {name: value for name, value in (("agent_id", agent), ("computer_id", computer)) if value is not None}
+    found = find_protocol(protocol)
+    if settings:
+        found.update(settings)  # refused now, rather than in mid-call
+    credential = _credential(context, url, token=token, api_key=api_key, session_config_url=session_config_url)
     console = CallConsole(as_json=json_)
     connecting = connect(
         protocol,
@@ -233,8 +238,11 @@ def _pump_stdin(queue: QueueSource) -> None:
     threading.Thread(target=pump, name="stdin", daemon=True).start()
 
 
-def _credential(context: typer.Context, **given: str | None) -> dict[str, str]:
-    """Return the one credential to use: what was typed goes before the environment, a token before a key."""
+def _credential(context: typer.Context, url: str, **given: str | None) -> dict[str, str]:
+    """Return the one credential to use: what was typed goes before the environment, a token before a key.
+
+    A full socket URL may hold one of its own: then the environment's is none of its business.
+    """
     found = {name: value for name, value in given.items() if value is not None}
     typed = {
         name: value
@@ -243,6 +251,8 @@ def _credential(context: typer.Context, **given: str | None) -> dict[str, str]:
     }
     if len(typed) > 1:
         raise ConfigurationError("give only one of --api-key, --token and --session-config-url")
+    if url.startswith(("ws://", "wss://")) and ("token=" in url or not found):
+        return typed
     if not found:
         raise ConfigurationError(
             "no credential: give --api-key (or RTCPEER_API_KEY), --token (or RTCPEER_TOKEN) or --session-config-url"

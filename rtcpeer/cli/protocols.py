@@ -9,16 +9,27 @@ def protocols() -> None:
     from rich.table import Table
 
     from ..protocols import PROTOCOLS
-    from ..protocols.base import Side
+    from ..protocols.base import AudioChunk, Side, VoiceProtocol, WireAudio
+
+    def audio(protocol: type[VoiceProtocol], side: Side) -> str:
+        if protocol.profile.transport == "rtc":
+            return "Opus"
+        wire = protocol.audio_in if side is Side.CLIENT else protocol.audio_out
+        return "–" if AudioChunk not in protocol.speaks[side] or wire is None else shape(wire)
+
+    def shape(wire: WireAudio) -> str:
+        codec = "PCM" if wire.codec == "pcm16" else wire.codec.upper()
+        return f"{codec} {wire.format.sample_rate / 1000:g} kHz"
 
     found = list(PROTOCOLS.values())
     table = Table("", *(protocol.profile.name for protocol in found), caption="→ we may say it   ← the far end may")
-    table.add_row("transport", *("WebRTC" for _ in found))
-    table.add_row("audio", *("Opus ⇄" for _ in found))
+    table.add_row("transport", *({"rtc": "WebRTC", "ws": "WebSocket"}[each.profile.transport] for each in found))
+    table.add_row("audio →", *(audio(protocol, Side.CLIENT) for protocol in found))
+    table.add_row("audio ←", *(audio(protocol, Side.SERVER) for protocol in found))
     table.add_row("video", *("VP8 →" if protocol.profile.video else "–" for protocol in found))
     table.add_row("interruption", *(protocol.profile.interrupt for protocol in found), end_section=True)
     for arrow, side in (("→", Side.CLIENT), ("←", Side.SERVER)):
-        said = sorted({kind.__name__ for protocol in found for kind in protocol.speaks[side]})
+        said = sorted({kind.__name__ for protocol in found for kind in protocol.speaks[side]} - {"AudioChunk"})
         for name in said:
             spoken = [name in {kind.__name__ for kind in protocol.speaks[side]} for protocol in found]
             table.add_row(name, *(arrow if each else "–" for each in spoken), end_section=name == said[-1])
