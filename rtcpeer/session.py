@@ -175,11 +175,14 @@ class Session:
         ``stop()`` or until one of the sessions ends.
 
         Raises:
+            ConfigurationError: something is piped into it already.
             Unsupported: one of the two carries no Opus.
             ConnectionLost: one of the two is over.
         """
         for session in (self, other):
             session._live_link().check_packets()
+        if other is self or other.undecoded.feeds or (both and self.undecoded.feeds):
+            raise ConfigurationError("one session at a time can be piped into another: voices mix only when decoded")
         return (Pipe(self, other), Pipe(other, self)) if both else (Pipe(self, other),)
 
     async def send_dtmf(self, digits: str, *, duration: float = 0.1, gap: float = 0.05) -> None:

@@ -17,7 +17,7 @@ from rtcpeer.audio.resample import Resampler
 from rtcpeer.commands import Command, UpdateSession
 from rtcpeer.errors import RtcPeerError
 from rtcpeer.event_log import Entry
-from rtcpeer.events import Closed, ErrorReported, Unknown
+from rtcpeer.events import Closed, DtmfReceived, ErrorReported, Unknown
 from rtcpeer.formats import FRAME_DURATION, VOICE, AudioFormat
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.said import Said
@@ -171,7 +171,7 @@ class Call:
                 self.settings |= {name: value for name, value in changes.items() if value is not None}
             case Closed():
                 self._closed = entry.said
-        if isinstance(entry.said, (Command, Unknown, ErrorReported)):
+        if isinstance(entry.said, (Command, Unknown, ErrorReported, DtmfReceived)):
             self._received.append(Entry(entry.t, _shortened(entry.said)))
 
 

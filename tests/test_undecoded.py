@@ -282,6 +282,9 @@ async def test_what_the_piped_session_plays_goes_first():
 async def test_a_pipe_ends_with_either_session():
     async with call() as (one, _), call() as (other, _):
         (pipe,) = one.pipe(other)
+        for wrong in (lambda: one.pipe(other), lambda: one.pipe(one), lambda: other.pipe(one, both=True)):
+            with pytest.raises(ConfigurationError, match="one session at a time"):
+                wrong()
         await until(lambda: pipe.packets_sent > 5)
         await other.close()
         sent = pipe.packets_sent

@@ -230,7 +230,7 @@ class AudioSender:
         """Send one telephone-event packet now: ours, or numbered as its origin counts."""
         if self._event_writer is None:
             if origin is not None:
-                self._numbers.leave_out()
+                self._numbers.leave_out(origin)
             return
         number, ticks = self._number(origin or self, sequence, timestamp)
         self._send(self._event_writer.write(number, ticks, payload, marker=marker), payload, ticks)

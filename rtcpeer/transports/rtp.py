@@ -111,6 +111,7 @@ class Numbering:
             self._timestamp, self._at = ticks, now
         return placed & 0xFFFF, ticks & 0xFFFF_FFFF
 
-    def leave_out(self) -> None:
+    def leave_out(self, origin: object) -> None:
         """Close the gap that a packet of this origin leaves which is not sent on purpose."""
-        self._sequence_offset -= 1
+        if origin is self._origin:
+            self._sequence_offset -= 1

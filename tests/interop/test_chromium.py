@@ -197,6 +197,23 @@ async def test_events_reach_the_page_and_its_updates_the_mock(browser: Browser):
     assert problems == []
 
 
+async def test_keys_pressed_in_the_page_arrive_as_they_were_pressed(browser: Browser):
+    async with running_mock("tone", cors_origins=[browser.origin]) as mock:
+        call_id = await browser.call(base=mock.url, apiKey=API_KEY)
+        await browser.do("call.enableMic()")
+        await mock.heard(call_id, 770)
+        await browser.do("call.audio.sender.dtmf.insertDTMF('19*D', 100, 70)")
+        record = await mock.call_where(
+            call_id, lambda record: 4 == sum(said["type"] == "DtmfReceived" for said in record["received"])
+        )
+        await mock.heard(call_id, 770)  # and the voice goes on
+
+    pressed = [said for said in record["received"] if said["type"] == "DtmfReceived"]
+    assert ["1", "9", "*", "D"] == [said["digit"] for said in pressed]
+    assert all(said["duration"] == pytest.approx(0.1, abs=0.021) for said in pressed)
+    assert 0 == record["stats"]["inbound_audio"]["packets_unplayable"]
+
+
 async def test_a_call_survives_its_microphone_being_taken_away(browser: Browser):
     async with running_mock("tone", cors_origins=[browser.origin]) as mock:
         call_id = await browser.call(base=mock.url, apiKey=API_KEY)

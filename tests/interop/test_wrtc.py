@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import spectrum
-from parts import API_KEY, DEADLINE, Node, fall_silent, hear, running_mock
+from parts import API_KEY, AUDIBLE, DEADLINE, INAUDIBLE, Node, fall_silent, hear, running_mock
 
 import rtcpeer
 from rtcpeer.errors import AuthError
@@ -122,6 +122,20 @@ async def test_the_peer_and_node_hear_each_other(tmp_path: Path):
     assert heard_by_node["level"] == pytest.approx(-12, abs=2)
     assert dominant == pytest.approx(660, abs=2)
     assert level == pytest.approx(-12, abs=2)
+
+
+async def test_keys_that_the_peer_presses_are_tones_in_node():
+    # libwebrtc plays the telephone events that it receives.
+    async with peer_calls_node() as (session, node):
+        pressing = asyncio.create_task(session.send_dtmf("9", duration=3.0))
+        await node.wait_for(
+            "heard",
+            lambda heard: (
+                min(abs(heard["frequency"] - tone) for tone in (852, 1477)) <= 5 and heard["level"] > AUDIBLE
+            ),
+        )
+        await pressing
+        await node.wait_for("heard", lambda heard: heard["level"] < INAUDIBLE, fresh=True)
 
 
 async def test_the_peer_posts_what_the_vendor_documents():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcpeer.audio.jitter import MediaPacket
-from rtcpeer.transports.rtp import PacketWriter, is_rtcp, parse
+from rtcpeer.transports.rtp import Numbering, PacketWriter, is_rtcp, parse
 
 uint16, uint32 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFF_FFFF)
 
@@ -110,3 +110,61 @@ def test_no_datagram_breaks_the_parser(data):
 @pytest.mark.parametrize(("second", "expected"), [(200, True), (201, True), (207, True), (111, False), (239, False)])
 def test_rtcp_is_told_from_rtp_by_its_second_byte(second, expected):
     assert expected == is_rtcp(bytes([0x80, second, 0, 0]))
+
+
+def test_the_marker_is_read_and_written():
+    writer = PacketWriter(111, 1, b"", None)
+    for marker in (True, False):
+        written = writer.write(1, 2, b"x", marker=marker)
+        assert marker == bool(RtpPacket.parse(written).marker)
+        assert MediaPacket(1, 2, 111, 1, b"x", marker) == parse(written)
+
+
+def test_an_origin_keeps_its_steps_and_another_one_goes_on_by_the_time_that_passed():
+    numbers = Numbering(65_534, 0xFFFF_FFFF - 959, frame=960)
+
+    ours = [numbers.next("ours", None, frame * 960, 5 + frame * 960) for frame in range(3)]
+    # Its first packet comes 50 ms after our last; number 101 was lost, 103 overtook 102.
+    theirs = [
+        numbers.next("theirs", sequence, 7000 + (sequence - 100) * 960, 5 + 2 * 960 + 2400 + at)
+        for at, sequence in enumerate((100, 103, 102, 104))
+    ]
+    again = numbers.next("ours", None, 50 * 960, 1_000_000)
+
+    assert [(65_534, 0xFFFF_FFFF - 959), (65_535, 0), (0, 960)] == ours
+    assert [(1, 3360), (4, 3360 + 3 * 960), (3, 3360 + 2 * 960), (5, 3360 + 4 * 960)] == theirs
+    assert (6, 3360 + 4 * 960 + 1_000_000 - (5 + 2 * 960 + 2403)) == again
+
+
+def test_who_takes_over_at_once_does_not_overlap_the_packet_before():
+    numbers = Numbering(0, 0, frame=960)
+    numbers.next("ours", None, 0, 100)
+
+    assert (1, 960) == numbers.next("theirs", 7, 9999, 101)
+
+
+def test_what_is_left_out_on_purpose_leaves_no_gap():
+    numbers = Numbering(0, 0, frame=960)
+    numbers.next("theirs", 10, 0, 0)
+    numbers.leave_out("ours")  # whose turn it is not
+    numbers.leave_out("theirs")  # number 11
+
+    assert (1, 1920) == numbers.next("theirs", 12, 1920, 1920)
+
+
+@given(
+    steps=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 5), st.integers(1, 5)), max_size=60),
+    start=uint16,
+    timestamp=uint32,
+)
+def test_numbers_never_go_back_nor_stand_still_whoever_feeds_the_stream(steps, start, timestamp):
+    numbers, now, counts = Numbering(start, timestamp, frame=960), 0, {"a": 500, "b": 60_000}
+    before = None
+    for origin, ahead, passed in steps:
+        now += passed * 960
+        counts[origin] += ahead
+        sequence, ticks = numbers.next(origin, counts[origin], counts[origin] * 960, now)
+        if before is not None:
+            assert 0 < (sequence - before[0]) & 0xFFFF <= 5
+            assert 960 <= (ticks - before[1]) & 0xFFFF_FFFF <= 5 * 960 * 60
+        before = (sequence, ticks)
