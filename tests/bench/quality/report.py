@@ -130,9 +130,9 @@ def write_markdown(results: dict[str, Any], path: Path) -> None:
     """
     machine, seeds = results["machine"], results["seeds"]
     lines = [
-        f"{results['date']}, `{results['command']}`, {results['seconds']} s. Medians of {seeds} seed{'s' * (seeds > 1)}; "
-        f"Python {machine['python']}, {machine['cpus']} CPUs, aiortc {machine['aiortc']}, PyAV {machine['av']}, "
-        f"@roamhq/wrtc {machine['@roamhq/wrtc']}. {noise(results)}",
+        f"{results['date']}, `{results['command']}`, {results['seconds']} s. "
+        f"Medians of {seeds} seed{'s' * (seeds > 1)}; Python {machine['python']}, {machine['cpus']} CPUs, "
+        f"aiortc {machine['aiortc']}, PyAV {machine['av']}, @roamhq/wrtc {machine['@roamhq/wrtc']}. {noise(results)}",
     ]
     for title, columns, rows in _tables(results):
         lines += ["", f"**{title}**", "", _line(columns), _line(("---", *("--:" for _ in columns[1:])))]
