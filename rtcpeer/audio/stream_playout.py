@@ -1,7 +1,7 @@
 """Playout of audio that comes in messages over TCP: nothing is lost, but much comes at once or late.
 
 A small lead is kept before a voice begins; when it was too small, the next is larger. Exactly one frame of 20 ms
-leaves at every tick, ``(960, 1)`` at 48 kHz. What the far end does not send is silence: TCP says nothing about why.
+leaves at every tick, ``(960, 1)`` at 48 kHz; beside it ``(960, 2)`` when stereo comes. What the far end does not send is silence: TCP says nothing about why.
 
 This module never reads a clock: ``now`` is always an argument, in seconds, and must not go backwards.
 """
@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 from ..formats import FRAME_DURATION, VOICE, AudioFormat
 from ..stats import InboundAudioStats
 from .jitter import PlayoutFrame
-from .resample import Resampler
+from .resample import Resampler, map_channels
 
 _FRAME = VOICE.frame_samples
 _RATE = VOICE.sample_rate
 
-_FIRST_LEAD = 0.04
 _LOWEST_LEAD = 0.02
 _HIGHEST_LEAD = 0.2
 # A gap longer than this was not the network's: the voice paused.
 _PAUSE = 0.4
+# Below this, audio that comes is a pause: what silence becomes at −40 dBFS.
+_QUIET = 300
 # So long without a gap, and a lead of one frame less is tried.
 _CALM = 10.0
 
@@ -52,11 +53,14 @@ class StreamPlayout:
 
     Args:
         live: The far end sends in real time, pauses included; what piles up is dropped down to the lead.
+        lead: Seconds, to begin with.
     """
 
-    def __init__(self, *, live: bool) -> None:
+    def __init__(self, *, live: bool = False, lead: float = 0.04) -> None:
         self.stats = InboundAudioStats()
-        self.lead = _FIRST_LEAD
+        self.resets = 0
+        """How often it was dropped down to the lead."""
+        self.lead = lead
         """Seconds for which the first piece of a voice is held back."""
         self._live = live
         # The oldest is dropped and counted when more waits than LIMIT, or LIVE_LIMIT beyond what has to.
@@ -64,17 +68,19 @@ class StreamPlayout:
         self._waiting = 0.0
         self._batch = 0.0
         self._resampler: Resampler | None = None
-        self._pcm: NDArray[np.int16] = np.empty((0, 1), np.int16)
+        self._pcm: NDArray[np.int16] = np.empty((0, 1), np.int16)  # two columns once stereo has come
         self._rise = 0  # samples that are still to be faded up
         self._generation = 0
         self._turn = 0
+        self._old = 0  # samples in _pcm that belong to the generation before, or to one that was cut off
         self._playing = False
         self._ran_dry: float | None = None
         self._gap = False
         self._silent = 0  # samples since it ran dry
-        self._last_change = 0.0
+        self._last_change: float | None = None
         self._last_arrival = 0.0
         self._cut = False
+        self._quiet = 0.0  # seconds, while cut
 
     @property
     def waiting(self) -> float:
@@ -96,7 +102,7 @@ class StreamPlayout:
     def put(self, pcm: NDArray[np.int16], audio_format: AudioFormat, generation: int, now: float) -> None:
         """Take ``(n, channels)`` in ``audio_format``."""
         self.stats.packets_received += 1
-        paused = now - self._last_arrival >= _PAUSE
+        paused = self._paused(pcm, audio_format, now)
         self._last_arrival = now
         if self._cut and not paused and generation == self._generation:
             self.stats.interrupted_samples += _at_48k(len(pcm), audio_format)
@@ -108,6 +114,9 @@ class StreamPlayout:
             self._notice_gap(now)
         seconds = len(pcm) / audio_format.sample_rate
         self._batch = max(seconds, 0.98 * self._batch)
+        if audio_format.channels > self._pcm.shape[1]:
+            self._pcm = map_channels(self._pcm, audio_format.channels)
+            self._resampler = None
         self._blocks.append(_Block(pcm, audio_format, generation, now))
         self._waiting += seconds
         # Live audio comes in batches of its own size: they, and the lead, have to wait.
@@ -122,20 +131,22 @@ class StreamPlayout:
             if held >= self.lead or self._waiting >= self.lead + self._batch:
                 self._begin()
         if self._playing:
-            self._fill(_FRAME, now)
-        filled = min(_FRAME, len(self._pcm))
-        frame = np.zeros((_FRAME, 1), np.int16)
-        frame[:filled] = self._pcm[:filled]
-        self._pcm = self._pcm[filled:]
-        if self._playing:
-            self._turn += filled
-            if filled < _FRAME:
-                _fade_down(frame[:filled])
+            # 5 ms more than a frame, so that it is known in time when the voice has to fall silent.
+            self._fill(_FRAME + len(_FADE), now)
+            if len(self._pcm) < _FRAME + len(_FADE):
+                _fade_down(self._pcm)
                 self._playing = False
                 self._ran_dry, self._gap, self._silent = now, False, 0
+        filled = min(_FRAME, len(self._pcm))
+        frame = np.zeros((_FRAME, self._pcm.shape[1]), np.int16)
+        frame[:filled] = self._pcm[:filled]
+        self._pcm = self._pcm[filled:]
+        self._count(filled)
         self._silent += _FRAME - filled
         self.stats.jitter_buffer_emitted_count += filled
-        if now - self._last_change >= _CALM:
+        if self._last_change is None:
+            self._last_change = now
+        elif now - self._last_change >= _CALM:
             self.lead = max(_LOWEST_LEAD, self.lead - FRAME_DURATION)
             self._last_change = now
         return self._counted(frame)
@@ -157,13 +168,22 @@ class StreamPlayout:
             self._playing = False
         if not self._playing:
             self._turn = 0
+            self._old = len(self._pcm)
             self._ran_dry = None
         samples = sum(_at_48k(len(block.pcm), block.format) for block in self._blocks)
         self._blocks = deque(kept)
         self._waiting = sum(len(block.pcm) / block.format.sample_rate for block in kept)
-        self._cut = rest
+        self._cut, self._quiet = rest, 0.0
         self.stats.interrupted_samples += samples
         return samples / _RATE
+
+    def _count(self, samples: int) -> None:
+        """So many samples leave: for whom do they count?"""
+        if self._old and samples >= self._old:
+            self._turn = samples - self._old
+        elif not self._old:
+            self._turn += samples
+        self._old = max(0, self._old - samples)
 
     def _begin(self) -> None:
         self._playing = True
@@ -181,11 +201,12 @@ class StreamPlayout:
         while have < samples and self._blocks:
             block = self._blocks[0]
             if block.generation != self._generation:
-                self._generation, self._turn = block.generation, 0
+                self._generation, self._old = block.generation, have
+                self._turn = self._turn if have else 0
             if self._resampler is None or self._resampler.source != block.format:
                 if self._resampler is not None:
                     parts.append(self._resampler.flush())
-                self._resampler = Resampler(block.format, VOICE)
+                self._resampler = Resampler(block.format, AudioFormat(_RATE, self._pcm.shape[1]))
             wanted = -(-(samples - have) * block.format.sample_rate // _RATE)
             part = self._resampler.feed(self._take(wanted))
             parts.append(self._faded_up(part))
@@ -223,6 +244,7 @@ class StreamPlayout:
 
     def _drop_to(self, seconds: float, now: float) -> None:
         """Drop the oldest that waits until so many seconds are left."""
+        self.resets += 1
         if self._playing:
             self._fade_out(now)
             self._rise = len(_FADE)
@@ -230,6 +252,15 @@ class StreamPlayout:
             audio_format = self._blocks[0].format
             gone = self._take(max(1, int(surplus * audio_format.sample_rate)))
             self.stats.discarded_samples += _at_48k(len(gone), audio_format)
+
+    def _paused(self, pcm: NDArray[np.int16], audio_format: AudioFormat, now: float) -> bool:
+        """Whether the far end has made a pause: sent nothing; or, when it sends its pauses, silence."""
+        if not self._live or not self._cut:
+            return now - self._last_arrival >= _PAUSE
+        over = self._quiet >= _PAUSE
+        loud = len(pcm) > 0 and (int(pcm.max()) > _QUIET or int(pcm.min()) < -_QUIET)
+        self._quiet = 0.0 if loud else self._quiet + len(pcm) / audio_format.sample_rate
+        return over or now - self._last_arrival >= _PAUSE
 
     def _notice_gap(self, now: float) -> None:
         """Audio came again after there was none: was that the network's doing?"""
@@ -241,13 +272,14 @@ class StreamPlayout:
 
     def _counted(self, frame: NDArray[np.int16]) -> PlayoutFrame:
         stats = self.stats
-        x = frame[:, 0].astype(np.float32)
+        mono = map_channels(frame, 1)
+        x = mono[:, 0].astype(np.float32)
         power = float(x @ x) / (_FRAME * 32768.0**2)
         stats.audio_level = power**0.5
         stats.total_audio_energy += power * FRAME_DURATION
         stats.total_samples_duration += FRAME_DURATION
         stats.total_samples_received += _FRAME
-        return PlayoutFrame(frame, "normal" if power else "silence")
+        return PlayoutFrame(mono, "normal" if power else "silence", frame if frame.shape[1] == 2 else None)
 
 
 def _fade_down(pcm: NDArray[np.int16]) -> None:
