@@ -50,6 +50,21 @@ async def test_node_and_the_mock_hear_each_other():
     assert level == pytest.approx(-12, abs=2)
 
 
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
+async def test_a_node_that_has_g711_alone_hears_and_is_heard(codec):
+    async with (
+        running_mock("tone") as mock,
+        Node.run("wrtc_client.js", base=mock.url, apiKey=API_KEY, frequency=880, codec=codec) as node,
+    ):
+        call_id = (await node.wait_for("session"))["conversation_id"]
+        heard = await node.hears(440)
+        dominant, level = await mock.heard(call_id, 880)
+
+    assert heard["frequency"] == 440
+    assert dominant == pytest.approx(880, abs=2)
+    assert level == pytest.approx(-12, abs=1)
+
+
 async def test_node_is_told_of_its_session_and_the_mock_of_each_update():
     update = {"event": "session.update", "data": {"voice": "Sofía", "temperature": 0, "modalities": ["audio"]}}
 

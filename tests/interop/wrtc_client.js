@@ -1,5 +1,6 @@
 // A libwebrtc client of the Orga protocol, written from the vendor's public documentation: node wrtc_client.js '{…}'
-// Options: base (URL), apiKey, frequency (Hz of the tone it sends), params (of the call).
+// Options: base (URL), apiKey, frequency (Hz of the tone it sends), params (of the call), codec (the only one it offers
+//   for audio, such as PCMU).
 // stdout: one JSON object a line: session, state, message (of the channel), heard, failed.
 // stdin: {"do": "send", "message": …} on the channel, {"do": "mute"} and {"do": "unmute"} take the track away and give it
 //   back, {"do": "stop"} closes the call; end of file ends the process.
@@ -8,7 +9,7 @@
 const { RTCPeerConnection } = require("@roamhq/wrtc");
 const { Ear, Tone, gathered, listenToParent, tell } = require("./wrtc_audio.js");
 
-const { base, apiKey, frequency, params = {} } = JSON.parse(process.argv[2]);
+const { base, apiKey, frequency, params = {}, codec } = JSON.parse(process.argv[2]);
 
 async function request(method, route, credential, body) {
   const response = await fetch(`${base}/v1/realtime/${route}`, {
@@ -19,6 +20,21 @@ async function request(method, route, credential, body) {
   });
   if (!response.ok) throw new Error(`${route}: ${response.status} ${await response.text()}`);
   return response.json();
+}
+
+function withoutOtherCodecs(sdp) {
+  if (!codec) return sdp;
+  const [, kept] = sdp.match(new RegExp(`^a=rtpmap:(\\d+) ${codec}/`, "im"));
+  let audio = false;
+  return sdp
+    .split("\r\n")
+    .filter((line) => {
+      if (line.startsWith("m=")) audio = line.startsWith("m=audio ");
+      const [, format] = line.match(/^a=(?:rtpmap|fmtp|rtcp-fb):(\d+) /) ?? [];
+      return !audio || format === undefined || format === kept;
+    })
+    .map((line) => line.replace(/^(m=audio \d+ \S+) .*/, `$1 ${kept}`))
+    .join("\r\n");
 }
 
 async function main() {
@@ -51,7 +67,7 @@ async function main() {
   await gathered(pc);
   const { sdp, type } = pc.localDescription;
   const { conversation_id, answer } = await request("POST", "calls", secrets.ephemeral_token, {
-    offer: { sdp, type, candidates },
+    offer: { sdp: withoutOtherCodecs(sdp), type, candidates },
     params: {
       voice: "alloy",
       model: "orga-1-beta",
