@@ -45,7 +45,7 @@ fuzz: $(VENV)/.fuzz  ## hostile bytes into the audio path, guided by coverage, o
 	@for target in playout datagrams opus g711 sdp netem; do \
 		echo "fuzzing $$target for $(FUZZ_TIME) s" >&2; $(python) tests/fuzz/guided.py $$target $(FUZZ_TIME) || exit 1; done
 
-interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node (see tests/interop/apt-packages.txt)
+interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node, PulseAudio (see tests/interop/apt-packages.txt)
 	@$(python) -m pytest tests/interop $(PYTEST_ARGS)
 
 interop-parts: $(VENV)/.interop tests/interop/node_modules/.installed
@@ -92,8 +92,8 @@ $(VENV)/.dev: $(VENV)/.made $(pinned)
 	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.interop: $(VENV)/.made $(pinned)
-	@echo "installing rtcpeer, its development tools and Playwright into $(VENV) (once; about half a minute)" >&2
-	@$(install) --editable '.[dev,interop]'
+	@echo "installing rtcpeer, its development tools, Playwright and sounddevice into $(VENV) (once; about half a minute)" >&2
+	@$(install) --editable '.[dev,interop,devices]'
 	@touch $@ $(VENV)/.dev $(VENV)/.runtime
 
 $(VENV)/.bench: $(VENV)/.made $(pinned)
