@@ -252,7 +252,7 @@ class Session:
         if self._muted_since_quiet is None:
             played = self._tracker.played if link.played is None else link.played
             if not link.cut_off():
-                self._muted_since_quiet = self._now()
+                self._muted_since_quiet = self.now()
             self.report(Interrupted(round(played, 3), "local"))
 
     # Listening
@@ -530,7 +530,8 @@ class Session:
         if self._mouth.voiced:
             self._meter.spoke(t + FRAME_DURATION)
 
-        heard = self.link.hear(now).samples
+        playout = self.link.hear(now)
+        heard = playout.samples
         if self._muted_since_quiet is not None:
             heard = self._mute(heard, t)
         if self._log_speech(self.remote, self._ear, heard, t) == "started":
@@ -545,7 +546,7 @@ class Session:
             self._turns.append(turn)
             self._wake_listeners()
 
-        self._heard.put(heard, t)
+        self._heard.put(heard if playout.stereo is None else playout.stereo, t)
         self._finish_frame(frame, said, heard)
 
     def _finish_frame(self, frame: int, said: NDArray[np.int16], heard: NDArray[np.int16]) -> None:
@@ -585,12 +586,13 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self.protocol.profile.name} {self.protocol.side.value} {self.conversation_id or '-'}>"
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Seconds since ``connect()``: the ``t`` of every event."""
         return self._loop.time() - self._started
 
     def report(self, said: Said) -> None:
         """Put it in the log, at the time it is now."""
-        t = self._now()
+        t = self.now()
         if isinstance(said, Event):
             self._tracker.on_event(said, t)
         self.events.append(round(t, 4), said)

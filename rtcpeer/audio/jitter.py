@@ -79,6 +79,8 @@ class PlayoutFrame:
     """``(960, 1)`` at 48 kHz, the caller's to keep."""
     operation: Operation
     """How it came about; if it took several means, the last."""
+    stereo: NDArray[np.int16] | None = None
+    """The same, ``(960, 2)``, when two channels came; ``samples`` is their average."""
 
 
 class Decoder(Protocol):

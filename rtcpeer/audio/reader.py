@@ -25,7 +25,7 @@ class Heard:
         self._ended = False
 
     def put(self, pcm: NDArray[np.int16], t: float) -> None:
-        """Give every reader ``(960, 1)`` at 48 kHz, played out at ``t``."""
+        """Give every reader ``(960, 1)``, or ``(960, 2)``, at 48 kHz, played out at ``t``."""
         for each in self._readers:
             reader = each()
             if reader is not None:
@@ -68,10 +68,14 @@ class AudioReader:
         self.frames_dropped = 0
 
     def _put(self, pcm: NDArray[np.int16], t: float) -> None:
-        if self._format == VOICE:
+        if self._format == VOICE and pcm.shape[1] == 1:
             self._append(pcm.copy(), t)  # a reader may write into what it gets
             self._wake()
             return
+        if pcm.shape[1] != self._resampler.source.channels:
+            rest = self._resampler.flush()
+            self._rest = np.concatenate([self._rest, rest])
+            self._resampler = Resampler(AudioFormat(VOICE.sample_rate, pcm.shape[1]), self._format)
         # A resampler gives a few samples more or less each time; frames are exact.
         self._rest = np.concatenate([self._rest, self._resampler.feed(pcm)])
         while len(self._rest) >= self._format.frame_samples:

@@ -1,7 +1,8 @@
 """Playout of audio that comes in messages over TCP: nothing is lost, but much comes at once or late.
 
 A small lead is kept before a voice begins; when it was too small, the next is larger. Exactly one frame of 20 ms
-leaves at every tick, ``(960, 1)`` at 48 kHz; beside it ``(960, 2)`` when stereo comes. What the far end does not send is silence: TCP says nothing about why.
+leaves at every tick, ``(960, 1)`` at 48 kHz, and beside it ``(960, 2)`` when stereo comes. What the far end does not
+send is silence: TCP says nothing about why.
 
 This module never reads a clock: ``now`` is always an argument, in seconds, and must not go backwards.
 """
@@ -246,6 +247,8 @@ class StreamPlayout:
         """Drop the oldest that waits until so many seconds are left."""
         self.resets += 1
         if self._playing:
+            # What is cut off here was to be heard, too.
+            self.stats.discarded_samples += max(0, len(self._pcm) - len(_FADE))
             self._fade_out(now)
             self._rise = len(_FADE)
         while self._blocks and (surplus := self._waiting - seconds) > 0:

@@ -6,8 +6,9 @@ from ..errors import ConfigurationError
 from .base import Message, Profile, Side, VoiceProtocol
 from .orbitali import Orbitali
 from .orga import Orga
+from .orgo import Orgo
 
-PROTOCOLS: dict[str, type[VoiceProtocol]] = {protocol.profile.name: protocol for protocol in (Orga, Orbitali)}
+PROTOCOLS: dict[str, type[VoiceProtocol]] = {protocol.profile.name: protocol for protocol in (Orga, Orgo, Orbitali)}
 
 
 def find_protocol(protocol: str | type[VoiceProtocol]) -> type[VoiceProtocol]:
@@ -24,4 +25,4 @@ def find_protocol(protocol: str | type[VoiceProtocol]) -> type[VoiceProtocol]:
         raise ConfigurationError(f"unknown protocol {protocol!r}; there is {', '.join(PROTOCOLS)}") from None
 
 
-__all__ = ["PROTOCOLS", "Message", "Orbitali", "Orga", "Profile", "Side", "VoiceProtocol", "find_protocol"]
+__all__ = ["PROTOCOLS", "Message", "Orbitali", "Orga", "Orgo", "Profile", "Side", "VoiceProtocol", "find_protocol"]

@@ -68,6 +68,8 @@ class Profile:
     """Where a backend that holds the key does the REST step for a browser; ``None``: nobody does."""
     token_lifetime: float | None = None
     """Seconds in which a token must have opened its socket; ``None``: not said."""
+    token_stays: bool = False
+    """It is a password: good for as long as it is not changed, and for as many sockets as one likes."""
     key_opens: bool = False
     """The socket takes the API key itself as well."""
     client_opens: bool = False
@@ -90,6 +92,8 @@ class WireAudio:
     live: bool = True
     """Sent in real time, silence included, so that what piles up is delay. Otherwise only what is spoken is sent, and
     may come as fast as it is made."""
+    lead: float = 0.04
+    """Seconds for which whoever hears it holds back the first piece; more, if that turns out to be too little."""
 
 
 @dataclass(frozen=True, slots=True)

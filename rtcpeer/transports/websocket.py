@@ -168,7 +168,7 @@ class WebSocketLink(Link):
 
         self._mouth: _Mouth | None = None
         hears = protocol.hears
-        self._playout = StreamPlayout(live=hears is not None and hears.live)
+        self._playout = StreamPlayout() if hears is None else StreamPlayout(live=hears.live, lead=hears.lead)
         self._decoders: dict[tuple[str, AudioFormat], WireDecoder] = {}
         self._newest = 0
         self._said = OutboundAudioStats()
@@ -458,7 +458,11 @@ class WebSocketLink(Link):
             "inbound_audio": self._playout.stats.to_dict(),
             "outbound_audio": self._said.to_dict(),
             "netem": netem,
-            "websocket": {"audio_messages_dropped": self._audio_dropped, "playout_lead": self._playout.lead},
+            "websocket": {
+                "audio_messages_dropped": self._audio_dropped,
+                "playout_lead": self._playout.lead,
+                "playout_resets": self._playout.resets,
+            },
         }
 
     def impair(self, conditions: NetworkConditions) -> None:

@@ -30,6 +30,7 @@ NAMES = st.sampled_from(
         *("audio", "encoding", "sampleRate", "role", "user", "assistant", "callId", "pcm16", "input_audio"),
         *("output_audio", "session.started", "transcript", "clear", "stop", "token", "expiresAt", "websocketUrl"),
         *("protocol", "inputAudio", "outputAudio", "wss://api.example.com/", "hello", "heard", "said", "UklGRg=="),
+        *("started", "sample_rate", "channels", "error", "pong", "password"),
     ]
 )
 LEAVES = (
