@@ -44,7 +44,7 @@ from .protocols.base import AudioChunk, Side, VoiceProtocol
 from .said import Said
 from .transports.link import NO_STATS, Link
 from .transports.media_clock import media_clock
-from .turns import Turn, TurnTracker
+from .turns import LONGEST, Turn, TurnTracker
 from .undecoded import Pipe, Undecoded
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,8 @@ class Session:
         self._mouth = VoiceDetector()
         self._ear = VoiceDetector()
         self._meter = TurnMeter()
-        self._tracker = TurnTracker()
+        # The answering side listens to no turns.
+        self._tracker = TurnTracker(LONGEST if protocol.side is Side.CLIENT else None)
         # Turns nobody listened to: a minute of audio each, so only the latest few are worth their memory.
         self._turns: deque[Turn] = deque(maxlen=4)
         self._turn_waiters: list[asyncio.Future[None]] = []
@@ -281,6 +282,18 @@ class Session:
         except TimeoutError:
             raise TimeoutError(f"the agent completed no turn in {timeout} s") from None
         return self._turns.popleft()
+
+    @property
+    def turn_audio(self) -> float | None:
+        """Seconds of each turn's sound that are kept for ``listen()``, 60 unless set otherwise: 96 kB each.
+
+        ``None`` keeps none, and ``Turn.audio`` is empty: for many calls that read ``session.audio``, or nothing.
+        """
+        return self._tracker.longest
+
+    @turn_audio.setter
+    def turn_audio(self, seconds: float | None) -> None:
+        self._tracker.longest = seconds
 
     async def wait_for(self, kind: type[S], *, timeout: float | None = None) -> S:
         """Return the first event of that kind, past ones included.

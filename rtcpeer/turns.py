@@ -20,7 +20,7 @@ QUIET = 0.8
 QUIET_UNMARKED = 3.0
 """Seconds of silence that end a turn nobody marked."""
 LONGEST = 60.0
-"""Seconds of a turn's audio that are kept; the rest is heard, but not kept for ``listen()``."""
+"""Seconds of a turn's audio that are kept for ``listen()`` unless asked otherwise; the rest is heard all the same."""
 _PRE_ROLL = 5
 """Frames kept from before the voice detector was sure, so that the first consonant is in."""
 
@@ -44,7 +44,9 @@ class Turn:
 class TurnTracker:
     """Feed it every event and every 20 ms frame that is played out; it returns the turns as they end."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float | None = LONGEST) -> None:
+        self.longest = longest
+        """Seconds of a turn's audio that are kept; ``None``: none of it, and ``Turn.audio`` is empty."""
         self._pre_roll: deque[NDArray[np.int16]] = deque(maxlen=_PRE_ROLL)
         self._heard: str | None = None
         self._turnaround: float | None = None
@@ -56,11 +58,12 @@ class TurnTracker:
         self._last_audible: float | None = None
         self._texts: list[str] = []
         self._frames: list[NDArray[np.int16]] = []
+        self._count = 0
 
     @property
     def played(self) -> float:
         """Seconds of the turn in progress that were handed on so far."""
-        return len(self._frames) * 0.02
+        return self._count * 0.02
 
     def on_event(self, event: Event, t: float) -> None:
         match event:
@@ -85,12 +88,16 @@ class TurnTracker:
         if self._started is None:
             self._pre_roll.append(pcm)
             return None
-        if not self._frames:
-            self._frames.extend(self._pre_roll)
-            self._pre_roll.clear()
-        if len(self._frames) * 0.02 < LONGEST:
-            self._frames.append(pcm)
+        for frame in self._pre_roll:
+            self._keep(frame)
+        self._pre_roll.clear()
+        self._keep(pcm)
         return self.finish() if self._over(t) else None
+
+    def _keep(self, pcm: NDArray[np.int16]) -> None:
+        if self.longest is not None and self._count * 0.02 < self.longest:
+            self._frames.append(pcm)
+        self._count += 1
 
     def finish(self) -> Turn | None:
         """End the turn in progress as it is, if there is one: the call is over."""

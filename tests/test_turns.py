@@ -99,3 +99,15 @@ def test_a_turn_that_never_ends_is_kept_for_a_minute_only():
 def test_silence_is_no_turn():
     assert TurnTracker().finish() is None
     assert run(TurnTracker(), {}) == []
+
+
+def test_a_turn_may_be_kept_in_part_or_without_its_sound_and_was_played_all_the_same():
+    for longest, kept in ((0.1, 5), (None, 0)):
+        tracker = TurnTracker(longest)
+        for number in range(50):
+            assert tracker.on_frame(LOUD, True, number * 0.02) is None
+        assert 1.0 == pytest.approx(tracker.played)
+        turn = tracker.finish()
+
+        assert turn is not None
+        assert (kept * 960, 1) == turn.audio.shape
