@@ -17,7 +17,7 @@ pinned  := pyproject.toml requirements.lock
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-audio fuzz interop interop-parts image lock clean
+.PHONY: help demo test check bench bench-audio bench-calls fuzz interop interop-parts image lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,10 @@ fuzz: $(VENV)/.fuzz  ## hostile bytes into the audio path, guided by coverage, o
 		echo "fuzzing $$target for $(FUZZ_TIME) s" >&2; $(python) tests/fuzz/guided.py $$target $(FUZZ_TIME) || exit 1; done
 
 interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node, PulseAudio (see tests/interop/apt-packages.txt)
+bench-calls: $(VENV)/.dev tests/interop/node_modules/.installed  ## how many calls one core holds beside aiortc and libwebrtc: 12 minutes, docs/performance.md (BENCH_ARGS=--quick: two)
+	@$(python) tests/bench/call_capacity.py $(or $(BENCH_ARGS),--docs docs)
+
+interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node (see tests/interop/apt-packages.txt)
 	@$(python) -m pytest tests/interop $(PYTEST_ARGS)
 
 interop-parts: $(VENV)/.interop tests/interop/node_modules/.installed
