@@ -41,15 +41,14 @@ bench: $(VENV)/.dev  ## what a frame of audio costs here and in stock aiortc, si
 bench-audio: $(VENV)/.bench tests/interop/node_modules/.installed  ## what calls sound like beside aiortc's and libwebrtc's: 12 minutes, docs/audio-quality.md (BENCH_ARGS=--quick: two)
 	@$(python) tests/bench/audio_quality.py $(or $(BENCH_ARGS),--docs docs)
 
+bench-calls: $(VENV)/.dev tests/interop/node_modules/.installed  ## how many calls one core holds beside aiortc and libwebrtc: 12 minutes, docs/performance.md (BENCH_ARGS=--quick: two)
+	@$(python) tests/bench/call_capacity.py $(or $(BENCH_ARGS),--docs docs)
+
 fuzz: $(VENV)/.fuzz  ## hostile bytes into the audio path, guided by coverage, on Linux: a minute for each of six targets (FUZZ_TIME=60)
 	@for target in playout datagrams opus g711 sdp netem; do \
 		echo "fuzzing $$target for $(FUZZ_TIME) s" >&2; $(python) tests/fuzz/guided.py $$target $(FUZZ_TIME) || exit 1; done
 
 interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node, PulseAudio (see tests/interop/apt-packages.txt)
-bench-calls: $(VENV)/.dev tests/interop/node_modules/.installed  ## how many calls one core holds beside aiortc and libwebrtc: 12 minutes, docs/performance.md (BENCH_ARGS=--quick: two)
-	@$(python) tests/bench/call_capacity.py $(or $(BENCH_ARGS),--docs docs)
-
-interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node (see tests/interop/apt-packages.txt)
 	@$(python) -m pytest tests/interop $(PYTEST_ARGS)
 
 interop-parts: $(VENV)/.interop tests/interop/node_modules/.installed
