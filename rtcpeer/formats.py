@@ -48,18 +48,19 @@ VOICE = AudioFormat(48_000, 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpusSettings:
-    """How what we say is coded on WebRTC; what libwebrtc does by default.
+    """How what we say is coded on WebRTC; the defaults sounded best at up to 40 kb/s (docs/audio-quality.md).
 
     Raises:
         ConfigurationError: a value out of range.
     """
 
-    bitrate: int = 32_000
+    bitrate: int = 40_000
     """Bits a second, on average, from 6000 to 510 000."""
     complexity: int = 9
     """From 0, the cheapest, to 10."""
-    application: Literal["voip", "audio", "lowdelay"] = "voip"
-    """``voip`` is made for a voice, ``audio`` for anything; ``lowdelay`` is CELT alone: a quarter of the computing,
+    application: Literal["voip", "audio", "lowdelay"] = "audio"
+    """``voip`` filters for a voice, as libwebrtc does, ``audio`` stays closer to what it is given, voice or not;
+    ``lowdelay`` is CELT alone: a quarter of the computing,
     4 ms less delay, more bits for the same sound, and no in-band FEC."""
     fec: bool = True
     """A packet may carry the one before it again; it only does once the far end reports loss."""

@@ -1,7 +1,7 @@
 """What is sent in the audio benchmarks, and what becomes of each packet: the same bytes and the same fates for all.
 
-The sender is rtcpeer's encoder (Opus, mono, 32 kb/s, in-band FEC). The loss it expects follows receiver reports once
-a second, as ``RtcLink.adapt`` has it; but the reports are reckoned from the fates that the packets are to meet, so
+The sender is rtcpeer's encoder (Opus, mono, 40 kb/s, in-band FEC: the defaults). The loss it expects follows receiver
+reports once a second, as ``RtcLink.adapt`` has it; but the reports are reckoned from the fates that the packets are to meet, so
 that every receiver gets the same packets, whatever it reports itself and when.
 """
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtcpeer.audio.opus import OpusEncoder
+from rtcpeer.formats import OpusSettings
 from rtcpeer.netem import Emulator, NetworkConditions
 
 from .speech import FRAME, RATE
@@ -19,6 +20,7 @@ Fates = list[list[float]]
 """For each packet in the order of sending, how many seconds later its copies arrive; empty: it is lost."""
 
 FRAME_SECONDS = FRAME / RATE
+DEFAULT = OpusSettings()
 _PACKET_BYTES = 120  # sizes matter to a network with a limited rate only
 _REPORT_EVERY = 50  # packets
 
@@ -35,7 +37,7 @@ def packet_fates(conditions: NetworkConditions, seed: int, packets: int) -> Fate
 
 def encode(pcm: NDArray[np.int16], fates: Fates) -> list[bytes]:
     """Encode ``(samples, 1)``, one payload a frame, by what receiver reports say of the packets before."""
-    encoder = OpusEncoder(RATE, bitrate=32_000)
+    encoder = OpusEncoder(RATE, bitrate=DEFAULT.bitrate, application=DEFAULT.application)
     payloads = []
     loss = 0.0
     highest = received = expected_before = received_before = 0
