@@ -1,8 +1,8 @@
 """What is sent in the audio benchmarks, and what becomes of each packet: the same bytes and the same fates for all.
 
 The sender is rtcpeer's encoder (Opus, mono, 40 kb/s, in-band FEC: the defaults). The loss it expects follows receiver
-reports once a second, as ``RtcLink.adapt`` has it; but the reports are reckoned from the fates that the packets are to meet, so
-that every receiver gets the same packets, whatever it reports itself and when.
+reports once a second, as ``RtcLink.adapt`` has it; but the reports are reckoned from the fates that the packets are
+to meet, so that every receiver gets the same packets, whatever it reports itself and when.
 """
 
 from __future__ import annotations
