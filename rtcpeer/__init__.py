@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .connecting import connect
     from .proxy import session_config_handler
     from .session import Session
+    from .transports.video import VideoQueue, VideoSource
     from .turns import Turn
     from .undecoded import Pipe
 
@@ -79,6 +80,8 @@ _LAZY = {
     "Speaker": "audio.devices",
     "ToneSource": "audio.sources",
     "Turn": "turns",
+    "VideoQueue": "transports.video",
+    "VideoSource": "transports.video",
     "connect": "connecting",
     "session_config_handler": "proxy",
 }
@@ -146,6 +149,8 @@ __all__ = [
     "Unknown",
     "Unsupported",
     "UpdateSession",
+    "VideoQueue",
+    "VideoSource",
     "connect",
     "session_config_handler",
 ]

@@ -1,9 +1,9 @@
 """The call folder: what is left of a call when it is over, and readable while it runs.
 
 ``call.json`` says what the call was and how it ended, ``events.jsonl`` what happened, ``stats.jsonl`` the figures
-once a second, ``audio.ogg`` (or ``.wav``, ``.mka``) what was said and heard: ours left, theirs right; when asked for,
-``received.ogg`` has the packets that came, not decoded. All are written as things happen, so that a killed process
-leaves them readable up to the last second.
+once a second, ``audio.ogg`` (or ``.wav``, ``.mka``, with video ``.mkv``) what was said and heard: ours left, theirs
+right; when asked for, ``received.ogg`` has the packets that came, not decoded. All are written as things happen, so
+that a killed process leaves them readable up to the last second.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from .event_log import Entry
 from .events import Closed, ErrorReported, TurnMeasured
 from .formats import VOICE
 from .session import Session
+from .transports.link import VideoDirection
+from .transports.video import FrameTimeline
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class CallFolder:
         except OSError as exc:
             raise ConfigurationError(f"can't write to {self.path}: {exc.strerror}; give another folder") from exc
         self._recorder: Recorder | None = None
+        self._video: dict[VideoDirection, FrameTimeline] = {}
         self._packets: PacketRecorder | None = None
         self._received_at: float | None = None
         if received:
@@ -112,15 +115,29 @@ class CallFolder:
         if self._recorder is None:
             if position:
                 return  # it failed to open
+            assert self._session.link is not None
+            video = self._session.link.watch_video(self._on_video) if self._audio_name == "audio.mka" else ()
+            if video:
+                self._audio_name = "audio.mkv"
             try:
                 self._recorder = Recorder(
-                    self.path / self._audio_name, sample_rate=VOICE.sample_rate, on_error=self._on_recorder_error
+                    self.path / self._audio_name,
+                    sample_rate=VOICE.sample_rate,
+                    video=video,
+                    on_error=self._on_recorder_error,
                 )
             except MediaError as exc:
                 self._on_recorder_error(exc)
                 return
             self._write_call()
         self._recorder.write(position, ours, theirs)
+
+    def _on_video(self, direction: VideoDirection, frame: bytes, timestamp: int) -> None:
+        if self._recorder is not None and self._session.audio_started is not None:
+            # It is shown when it came: the playout holds what is heard some 50 ms longer.
+            now = self._session.now() - self._session.audio_started
+            position = self._video.setdefault(direction, FrameTimeline()).place(timestamp, now)
+            self._recorder.write_video(direction, position, frame)
 
     def _on_recorder_error(self, error: MediaError) -> None:
         self._session.report(ErrorReported(str(error), code="recording"))

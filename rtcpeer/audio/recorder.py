@@ -12,7 +12,7 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
@@ -83,10 +83,13 @@ class _OpusFile(_File):
     """Opus in Ogg or Matroska, by FFmpeg."""
 
     # Left alone, FFmpeg keeps an Ogg page of a second and a Matroska cluster of five to itself, and 32 KiB before it
-    # writes at all: a killed process would leave 0 bytes for the first seconds. µs for Ogg, ms for Matroska.
+    # writes at all: a killed process would leave 0 bytes for the first seconds. µs for Ogg, ms for Matroska. And it
+    # would keep all tracks for ten seconds while one is silent (µs).
+    _MATROSKA: ClassVar = {"flush_packets": "1", "cluster_time_limit": "200", "max_interleave_delta": "500000"}
     _CONTAINERS: ClassVar = {
         ".ogg": ("ogg", {"flush_packets": "1", "page_duration": "200000"}),
-        ".mka": ("matroska", {"flush_packets": "1", "cluster_time_limit": "200"}),
+        ".mka": ("matroska", _MATROSKA),
+        ".mkv": ("matroska", _MATROSKA),
     }
 
     def __init__(self, path: Path, sample_rate: int) -> None:
@@ -104,6 +107,9 @@ class _OpusFile(_File):
             bit_rate=64_000,
             options={"application": "audio", "compression_level": "5"},
         )
+        self._start()
+
+    def _start(self) -> None:
         try:
             self._container.start_encoding()
         except Exception:
@@ -139,6 +145,89 @@ class _OpusFile(_File):
         self._disk.close()
 
 
+def vp8_size(frame: bytes) -> tuple[int, int] | None:
+    """Return width and height of a VP8 key frame, ``None`` of any other (RFC 6386, 9.1)."""
+    if len(frame) < 10 or frame[0] & 1 or frame[3:6] != b"\x9d\x01\x2a":
+        return None
+    width, height = struct.unpack_from("<HH", frame, 6)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+class _VideoFile(_OpusFile):
+    """Matroska with VP8 tracks beside the audio, not encoded again.
+
+    A track's size stands in the head of the file, so that waits for the first key frames: for two seconds. A track
+    that begins later has a size that players correct from its first key frame.
+    """
+
+    _PATIENCE = 2  # seconds
+    _SIZE = (640, 480)
+
+    def __init__(self, path: Path, sample_rate: int, tracks: Sequence[str]) -> None:
+        self._waiting: list[NDArray[np.int16]] | None = []
+        self._waited = 0
+        self._early: list[tuple[str, float, bytes]] = []
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._tracks = tracks
+        self._video: dict[str, av.stream.Stream] = {}
+        self._last: dict[str, int] = {}
+        super().__init__(path, sample_rate)
+
+    def _start(self) -> None:
+        """Not yet."""
+
+    def write(self, pcm: NDArray[np.int16]) -> None:
+        if self._waiting is None:
+            super().write(pcm)
+            return
+        self._waiting.append(pcm)
+        self._waited += len(pcm)
+        if len(self._sizes) == len(self._tracks) or self._waited >= self._PATIENCE * self._sample_rate:
+            self._begin()
+
+    def write_video(self, track: str, position: float, frame: bytes) -> None:
+        size = vp8_size(frame)
+        if size is not None:
+            self._sizes.setdefault(track, size)
+        elif track not in self._sizes:
+            return  # nothing can be seen before a key frame
+        if self._waiting is not None:
+            self._early.append((track, position, frame))
+            return
+        milliseconds = max(round(position * 1000), self._last.get(track, -1) + 1)
+        self._last[track] = milliseconds
+        packet = av.Packet(frame)
+        packet.stream = self._video[track]
+        packet.time_base = Fraction(1, 1000)
+        packet.pts = packet.dts = milliseconds
+        packet.is_keyframe = size is not None
+        self._container.mux(packet)
+
+    def _begin(self) -> None:
+        for track in self._tracks:
+            width, height = self._sizes.get(track, self._SIZE)
+            stream = self._container.add_mux_stream("vp8", width=width, height=height)
+            stream.time_base = Fraction(1, 1000)
+            stream.metadata["title"] = track
+            self._video[track] = stream
+        super()._start()
+        waiting, self._waiting = self._waiting or [], None
+        for pcm in waiting:
+            super().write(pcm)
+        for early in self._early:
+            self.write_video(*early)
+        self._early.clear()
+
+    def close(self) -> None:
+        try:
+            if self._waiting is not None:
+                self._begin()
+        except Exception:
+            self._abandon()
+            raise
+        super().close()
+
+
 class Recorder(DiskWriter):
     """Record a call; the suffix of ``path`` (``.ogg``, ``.mka``, ``.wav``) says how. An existing file is replaced.
 
@@ -147,6 +236,7 @@ class Recorder(DiskWriter):
 
     Args:
         sample_rate: Hz, of the audio, of the positions and of the file.
+        video: Names of the VP8 tracks that there may be, in an ``.mkv``.
 
     Raises:
         ConfigurationError: no such format, or a rate it cannot hold.
@@ -158,10 +248,17 @@ class Recorder(DiskWriter):
         path: str | os.PathLike[str],
         *,
         sample_rate: int = 48_000,
+        video: Sequence[str] = (),
         on_error: Callable[[MediaError], None] | None = None,
     ) -> None:
         super().__init__(path, on_error)
         self._sample_rate = AudioFormat(sample_rate, 2).sample_rate
+        self._video = tuple(video)
+        # About the ten seconds that audio has, at 30 frames a second and track.
+        self._frames: deque[tuple[str, float, bytes]] = deque()
+        self._frame_limit = 300 * len(self._video)
+        self._lacking: set[str] = set()
+        self.video_frames_dropped = 0
         self._file = self._create()
         # The disk may stall: 10 s wait for it, then what comes is dropped and counted, and its place stays silent.
         self._queue: deque[tuple[int, NDArray[np.int16]]] = deque()
@@ -202,20 +299,40 @@ class Recorder(DiskWriter):
         self._put += samples
         self._queue.append((position, block))
 
+    def write_video(self, track: str, position: float, frame: bytes) -> None:
+        """Put a whole VP8 frame at ``position``, seconds on the timeline; never waits.
+
+        Where the disk is too slow, frames are dropped up to the next key frame, and counted.
+        """
+        full = len(self._frames) >= self._frame_limit
+        if full or self.error is not None or self._closing.is_set():
+            self._lacking.add(track)
+        elif vp8_size(frame) is not None:
+            self._lacking.discard(track)
+        if track in self._lacking:
+            self.video_frames_dropped += 1
+            return
+        self._frames.append((track, position, frame))
+
     def _create(self) -> _File:
         suffix = self.path.suffix.lower()
-        if suffix not in (".ogg", ".mka", ".wav"):
+        if suffix not in (".ogg", ".mka", ".wav", *((".mkv",) if self._video else ())):
             raise ConfigurationError(f"cannot record to {self.path}: give a name that ends in .ogg, .mka or .wav")
         if suffix != ".wav" and self._sample_rate not in (8_000, 12_000, 16_000, 24_000, 48_000):
             raise ConfigurationError(
                 f"Opus does not know {self._sample_rate} Hz: record {self.path.name} as .wav or at 48000"
             )
         try:
+            if suffix == ".mkv":
+                return _VideoFile(self.path, self._sample_rate, self._video)
             return (_WavFile if suffix == ".wav" else _OpusFile)(self.path, self._sample_rate)
         except (OSError, av.FFmpegError) as exc:
             raise self._failure(exc) from exc
 
     def _drain(self, *, last: bool) -> None:
+        while self._frames:
+            assert isinstance(self._file, _VideoFile)
+            self._file.write_video(*self._frames.popleft())
         while self._queue:
             position, block = self._queue.popleft()
             while (gap := position - self._timeline) > 0:

@@ -18,11 +18,13 @@ from typing import Any
 from aioice.ice import Connection, StunProtocol
 from aiortc import RTCPeerConnection, RTCRtpTransceiver, clock
 from aiortc.codecs import is_rtx
+from aiortc.codecs.vpx import vp8_depayload
+from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcdtlstransport import State as DtlsState
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver, StreamStatistics, decoder_worker
-from aiortc.rtcrtpsender import RTCRtpSender, random_sequence_number
+from aiortc.rtcrtpsender import RTCEncodedFrame, RTCRtpSender, random_sequence_number
 from aiortc.rtcsctptransport import (
     SCTP_DATA_FIRST_FRAG,
     SCTP_DATA_LAST_FRAG,
@@ -55,6 +57,7 @@ _PRIVATE: dict[type, tuple[str, ...]] = {
     RTCRtpSender: (
         "_run_rtp",
         "_handle_rtcp_packet",
+        "_next_encoded_frame",
         "_send_keyframe",
         "_ssrc",
         "_RTCRtpSender__mid",
@@ -77,6 +80,7 @@ _PRIVATE: dict[type, tuple[str, ...]] = {
         "_RTCRtpReceiver__decoder_error",
         "_RTCRtpReceiver__decoder_queue",
         "_RTCRtpReceiver__decoder_thread",
+        "_RTCRtpReceiver__jitter_buffer",
         "_RTCRtpReceiver__remote_streams",
         "_RTCRtpReceiver__rtcp_task",
         "_RTCRtpReceiver__started",
@@ -415,6 +419,7 @@ class VideoReceiver:
         self._receiver: Any = receiver
         self._handle_rtp = receiver._handle_rtp_packet
         self._decoding = False
+        self._on_frame: Callable[[bytes, int], None] | None = None
         self.packets_received = 0
         self.frames_received = 0
         receiver.receive = functools.partial(_receive_without_decoder, receiver)  # type: ignore[method-assign]
@@ -425,16 +430,33 @@ class VideoReceiver:
         """Start decoding; frames come out of the receiver's track. Needs a running receiver to have any effect."""
         self._decoding = True
 
+    def watch(self, on_frame: Callable[[bytes, int], None]) -> None:
+        """Hand every frame, whole and undecoded, and its RTP timestamp to ``on_frame``."""
+        self._on_frame = on_frame
+        buffer = self._receiver._RTCRtpReceiver__jitter_buffer
+        add = buffer.add
+        self._asked_for_key_frame = False
+
+        def add_and_tell(packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+            wants_key_frame, frame = add(packet)
+            if frame is not None:
+                on_frame(frame.data, frame.timestamp)
+            wants_key_frame = wants_key_frame or not self._asked_for_key_frame
+            self._asked_for_key_frame = True
+            return wants_key_frame, frame
+
+        buffer.add = add_and_tell
+
     async def _handle(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         self.packets_received += 1
         codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
         # libwebrtc probes the bandwidth with retransmissions (RFC 4588): an old frame again, its marker included.
         if codec is not None and not is_rtx(codec):
             self.frames_received += packet.marker  # RFC 7741, 4.1: set on the last packet of a frame
-        if not self._decoding:
+        if not self._decoding and self._on_frame is None:
             return
         receiver = self._receiver
-        if receiver._RTCRtpReceiver__decoder_thread is None:
+        if self._decoding and receiver._RTCRtpReceiver__decoder_thread is None:
             thread = threading.Thread(
                 name="video-decoder",
                 target=decoder_worker,
@@ -502,6 +524,24 @@ def idle_until_track(sender: RTCRtpSender) -> asyncio.Event:
 
     sender._run_rtp = wait_then_run  # type: ignore[method-assign]
     return attached
+
+
+def watch_video_sender(sender: RTCRtpSender, on_frame: Callable[[bytes, int], None]) -> None:
+    """Hand every VP8 frame that is sent, whole, and its timestamp (90 kHz, from 0) to ``on_frame``."""
+    next_frame = sender._next_encoded_frame
+    told = False
+
+    async def next_frame_and_tell(codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        nonlocal told
+        if not told:
+            sender._send_keyframe()  # it may run already, and the others cannot be seen without one
+            told = True
+        frame = await next_frame(codec)
+        if frame is not None:
+            on_frame(b"".join(vp8_depayload(payload) for payload in frame.payloads), frame.timestamp)
+        return frame
+
+    sender._next_encoded_frame = next_frame_and_tell  # type: ignore[method-assign]
 
 
 def limit_gathering(pc: RTCPeerConnection, seconds: float) -> None:

@@ -33,6 +33,11 @@ PacketWatcher = Callable[[OpusPacket, bool], None]
 """Called with a received packet, ``t`` being the loop's time, and whether it is a telephone event (RFC 4733)."""
 
 
+VideoDirection = Literal["ours", "theirs"]
+VideoWatcher = Callable[[VideoDirection, bytes, int], None]
+"""Called with a whole VP8 frame and its RTP timestamp, which counts at 90 kHz."""
+
+
 class LinkListener(Protocol):
     """What a link reports, from the event loop, synchronously; a session is one."""
 
@@ -143,6 +148,10 @@ class Link(ABC):
     def receive_video(self) -> MediaStreamTrack | None:
         """Start decoding what comes as video; ``None``: there is none."""
         return None
+
+    def watch_video(self, watcher: VideoWatcher) -> tuple[VideoDirection, ...]:
+        """Hand every VP8 frame that is sent or received to ``watcher``; return which of the two there can be."""
+        return ()
 
     @abstractmethod
     def impair(self, conditions: NetworkConditions) -> None:

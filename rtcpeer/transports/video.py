@@ -7,6 +7,7 @@ import fractions
 import os
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import av
 import numpy as np
 from aiortc import VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
+from numpy.typing import NDArray
 
 from ..errors import ConfigurationError, MediaError
 
@@ -27,8 +29,11 @@ class VideoSource(ABC):
     frame_rate: float
 
     @abstractmethod
-    def read(self) -> av.VideoFrame:
-        """Return the next frame; a source never ends (a file begins anew). Raises MediaError."""
+    def read(self) -> av.VideoFrame | None:
+        """Return the next frame, ``None`` when there is no new one; a source never ends (a file begins anew).
+
+        It is called on a thread. Raises MediaError.
+        """
 
     def close(self) -> None:  # noqa: B027 — most sources hold nothing
         """Release what the source holds."""
@@ -114,6 +119,66 @@ class VideoFile(VideoSource):
             self._container.close()
 
 
+class VideoQueue(VideoSource):
+    """Pictures that you push; only the newest waits to be sent: what comes too fast is dropped and counted.
+
+    Args:
+        frame_rate: Pictures a second that are sent at most.
+    """
+
+    name = "pushed video"
+
+    def __init__(self, frame_rate: float = 15.0) -> None:
+        if not 0.1 <= frame_rate <= 60:
+            raise ConfigurationError(f"{frame_rate} pictures a second: give 0.1 to 60")
+        self.frame_rate = frame_rate
+        self.frames_dropped = 0
+        self._newest: deque[NDArray[np.uint8]] = deque(maxlen=1)
+
+    def push(self, picture: NDArray[np.uint8]) -> None:
+        """Send this one next: ``(height, width, 3)``, RGB; it is copied. From any thread.
+
+        Raises:
+            MediaError: another shape or type.
+        """
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+            raise MediaError(f"a picture is uint8 (height, width, 3), not {picture.dtype} {picture.shape}")
+        self.frames_dropped += len(self._newest)
+        self._newest.append(picture.copy())
+
+    def read(self) -> av.VideoFrame | None:
+        try:
+            picture = self._newest.popleft()
+        except IndexError:
+            return None
+        return av.VideoFrame.from_ndarray(picture, format="rgb24")
+
+
+class FrameTimeline:
+    """Where frames lie on another clock's line: spaced by their timestamps, placed by when they came."""
+
+    def __init__(self, clock_rate: int = 90_000) -> None:
+        self._clock_rate = clock_rate
+        self._timestamp: int | None = None
+        self._position = 0.0
+
+    def place(self, timestamp: int, now: float) -> float:
+        """Return the position in seconds of a frame that came at ``now``; it never goes back.
+
+        Args:
+            timestamp: RTP, 32 bits.
+        """
+        position = now
+        if self._timestamp is not None:
+            ahead = ((timestamp - self._timestamp + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+            spaced = self._position + ahead / self._clock_rate
+            # What is further off than any network delays it was timed anew, or is late for good.
+            position = spaced if abs(spaced - now) < 0.25 else max(now, self._position)
+        self._timestamp = timestamp
+        self._position = max(self._position, position)
+        return self._position
+
+
 def open_video(spec: str | os.PathLike[str] | VideoSource) -> VideoSource:
     """Return the source for ``test`` or a file name. Raises ConfigurationError."""
     if isinstance(spec, VideoSource):
@@ -139,24 +204,25 @@ class VideoTrack(VideoStreamTrack):
         loop = asyncio.get_running_loop()
         if self._origin is None:
             self._origin = loop.time()
-        due = self._origin + self._next / self._source.frame_rate
-        late = loop.time() - due
-        if late > 0:
-            self._next += int(late * self._source.frame_rate)
-        else:
-            await asyncio.sleep(-late)
-        # Decoding a large picture takes longer than an audio frame may wait.
+        frame = None
         try:
-            frame = await loop.run_in_executor(None, self._source.read)
+            while frame is None:
+                late = loop.time() - (self._origin + self._next / self._source.frame_rate)
+                if late > 0:
+                    self._next += int(late * self._source.frame_rate)
+                else:
+                    await asyncio.sleep(-late)
+                # Decoding a large picture takes longer than an audio frame may wait.
+                frame = await loop.run_in_executor(None, self._source.read)
+                self._next += 1
         except Exception as exc:  # the source may be somebody else's code
             if self.readyState == "live":
                 why = f"{self._source.name}: {type(exc).__name__}: {exc}"
                 self._on_failure(exc if isinstance(exc, MediaError) else MediaError(why))
             self.stop()
             raise MediaStreamError from exc  # the word for a track that has ended
-        frame.pts = int(self._next * 90_000 / self._source.frame_rate)
+        frame.pts = int((self._next - 1) * 90_000 / self._source.frame_rate)
         frame.time_base = TIME_BASE
-        self._next += 1
         return frame
 
     def stop(self) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -41,7 +42,7 @@ from ..protocols.http import IceServer
 from ..stats import InboundAudioStats, OutboundAudioStats
 from . import aiortc_compat
 from .impairment import Impairment
-from .link import Link, LinkListener, PacketWatcher
+from .link import Link, LinkListener, PacketWatcher, VideoDirection, VideoWatcher
 from .sdp import (
     free_payload_types,
     media_kinds,
@@ -337,6 +338,16 @@ class RtcLink(Link):
             return None
         self._video_in.decode()
         return self._video_line.receiver.track
+
+    def watch_video(self, watcher: VideoWatcher) -> tuple[VideoDirection, ...]:
+        found: list[VideoDirection] = []
+        if self._video_sender is not None and self._video_sender.track is not None:
+            found.append("ours")
+            aiortc_compat.watch_video_sender(self._video_sender, partial(watcher, "ours"))
+        if self._video_in is not None:
+            found.append("theirs")
+            self._video_in.watch(partial(watcher, "theirs"))
+        return tuple(found)
 
     def close_channel(self) -> None:
         if self._channel is not None:

@@ -57,10 +57,10 @@ def test_a_number_that_any_line_uses_is_not_free():
     "lines",
     [
         # Chromium offers four rates; only those that our audio can have count.
-        "a=rtpmap:110 telephone-event/48000\r\na=rtpmap:112 telephone-event/32000\r\na=rtpmap:126 telephone-event/8000",
-        "a=rtpmap:110 TELEPHONE-EVENT/48000\na=rtpmap:126 telephone-event/8000\n",
+        "a=rtpmap:110 telephone-event/48000\na=rtpmap:112 telephone-event/32000\na=rtpmap:126 telephone-event/8000",
+        "a=rtpmap:110 TELEPHONE-EVENT/48000\r\na=rtpmap:126 telephone-event/8000\r\n",
         # The first of a rate is preferred.
-        "a=rtpmap:110 telephone-event/48000\r\na=rtpmap:113 telephone-event/48000\r\na=rtpmap:126 telephone-event/8000",
+        "a=rtpmap:110 telephone-event/48000\na=rtpmap:113 telephone-event/48000\na=rtpmap:126 telephone-event/8000",
         "a=rtpmap:110 telephone-event/48000\na=rtpmap:126 telephone-event/8000\na=rtpmap:999 telephone-event/8000000",
     ],
 )

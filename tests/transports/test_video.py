@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,8 +16,17 @@ from calling import DEADLINE, Belongings, answering, nothing_left_since, until
 from numpy.typing import NDArray
 
 import rtcpeer
-from rtcpeer.errors import ConfigurationError, LocalProtocolError
-from rtcpeer.transports.video import TestPattern, VideoFile, VideoSource, VideoTrack, open_video
+from rtcpeer.call_folder import CallFolder
+from rtcpeer.errors import ConfigurationError, LocalProtocolError, MediaError
+from rtcpeer.transports.video import (
+    FrameTimeline,
+    TestPattern,
+    VideoFile,
+    VideoQueue,
+    VideoSource,
+    VideoTrack,
+    open_video,
+)
 from signaling import MockServer
 
 RED, BLUE = (200, 20, 20), (20, 20, 200)
@@ -212,3 +222,137 @@ def test_source_is_its_own_answer():
     pattern = TestPattern()
     assert pattern is open_video(pattern)
     assert isinstance(open_video("test"), TestPattern)
+
+
+# Pictures as arrays
+
+
+async def test_pushed_pictures_arrive_the_newest_first_and_the_others_are_counted():
+    source = VideoQueue(frame_rate=20)
+    async with answering() as (url, far_ends), rtcpeer.connect("orga", url, token="t", video=source):
+        await far_ends[0].opened()
+        frames = far_ends[0].video
+        pushing = asyncio.create_task(push(source, RED))
+        await until_colour(frames, RED)
+        pushing.cancel()
+        pushing = asyncio.create_task(push(source, BLUE))
+        await until_colour(frames, BLUE)
+        pushing.cancel()
+        await frames.aclose()
+
+    assert source.frames_dropped > 0
+
+
+async def push(source: VideoQueue, rgb: tuple[int, int, int]) -> None:
+    """Faster than it is sent."""
+    while True:
+        source.push(np.full((120, 160, 3), rgb, np.uint8))
+        await asyncio.sleep(0.01)
+
+
+async def until_colour(frames: AsyncIterator[av.VideoFrame], rgb: tuple[int, int, int]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        async for frame in frames:
+            if np.abs(colour(frame) - rgb).max() < 25:
+                return
+
+
+async def test_nothing_is_sent_while_nothing_is_pushed():
+    source = VideoQueue(frame_rate=50)
+    track = VideoTrack(source, lambda error: None)
+    waiting = asyncio.create_task(track.recv())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await asyncio.shield(waiting)
+    source.push(np.full((4, 6, 3), RED, np.uint8))
+    first = await waiting
+    source.push(np.full((4, 6, 3), BLUE, np.uint8))
+    second = await track.recv()
+    track.stop()
+
+    assert (6, 4) == (first.width, first.height)
+    assert first.pts >= 90_000 * 0.1 - 90_000 / 50  # the pause is a pause
+    assert first.pts < second.pts
+
+
+def test_what_is_no_picture_is_refused_and_what_is_pushed_may_be_changed():
+    source = VideoQueue()
+    for wrong in (
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3)),
+        np.zeros((0, 4, 3), np.uint8),
+    ):
+        with pytest.raises(MediaError, match="height, width, 3"):
+            source.push(wrong)
+    with pytest.raises(ConfigurationError):
+        VideoQueue(frame_rate=1000)
+    picture = np.full((4, 4, 3), 200, np.uint8)
+    source.push(picture)
+    picture[:] = 0
+    frame = source.read()
+    assert frame is not None
+    assert 200 == frame.to_ndarray(format="rgb24").mean()
+    assert source.read() is None
+
+
+def test_frames_are_spaced_by_their_timestamps_unless_they_are_far_off():
+    line = FrameTimeline()
+    start = 0xFFFF_FFFF - 3000
+    placed = [
+        line.place((start + n * 9000) & 0xFFFF_FFFF, 5.0 + n / 10 + late) for n, late in enumerate((0, 0.05, 0.01, 0))
+    ]
+    assert placed == pytest.approx([5.0, 5.1, 5.2, 5.3])
+    assert line.place(77, 9.0) == 9.0  # another sender's clock
+    assert line.place(77 + 9000, 9.12) == pytest.approx(9.1)
+    assert line.place(77, 9.13) == pytest.approx(9.1)  # never back
+
+
+# Recorded
+
+
+@pytest.mark.parametrize("side", ["sent", "received"])
+async def test_video_is_recorded_beside_the_voices_as_it_was_coded(side: str, tmp_path: Path):
+    folder = tmp_path / "call"
+    async with (
+        answering() as (url, far_ends),
+        rtcpeer.connect(
+            "orga",
+            url,
+            token="t",
+            video="test",
+            **({"record": folder, "record_format": "mka"} if side == "sent" else {}),
+        ) as session,
+    ):
+        (far_end,) = far_ends
+        if side == "received":
+            CallFolder(folder, far_end, {}, format="mka")
+        await far_end.opened()
+        await session.play(rtcpeer.ToneSource(440.0))
+        await until(lambda: far_end.stats()["inbound_video"]["frames_received"] > 12)
+
+    about = json.loads((folder / "call.json").read_text())["audio"]
+    assert about["file"] == "audio.mkv"
+    with av.open(str(folder / "audio.mkv")) as container:
+        assert [(640, 480)] == [(each.width, each.height) for each in container.streams.video]
+        assert [{"sent": "ours", "received": "theirs"}[side]] == [
+            each.metadata["title"] for each in container.streams.video
+        ]
+        pictures = [frame.to_ndarray(format="rgb24").astype(float) for frame in container.decode(video=0)]
+    assert len(pictures) > 8
+    pattern = TestPattern().read().to_ndarray(format="rgb24")
+    assert np.abs(pictures[-1] - pattern).mean() < 12
+    with av.open(str(folder / "audio.mkv")) as container:
+        voices = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+    assert 0.05 < np.abs(voices[0 if side == "sent" else 1]).max()
+
+
+async def test_without_video_matroska_stays_what_it_was(tmp_path: Path):
+    async with (
+        answering() as (url, far_ends),
+        rtcpeer.connect("orga", url, token="t", record=tmp_path / "call", record_format="mka") as session,
+    ):
+        await far_ends[0].opened()
+        await until(lambda: session.audio_started is not None)
+    assert (tmp_path / "call" / "audio.mka").exists()
+    assert not (tmp_path / "call" / "audio.mkv").exists()
