@@ -65,9 +65,11 @@ class AudioReader:
         self._frames: deque[AudioFrame] = deque(maxlen=50)
         self._waiter: asyncio.Future[None] | None = None
         self._ended = False
+        self._last = 0.0  # t of what came last
         self.frames_dropped = 0
 
     def _put(self, pcm: NDArray[np.int16], t: float) -> None:
+        self._last = t
         if self._format == VOICE and pcm.shape[1] == 1:
             self._append(pcm.copy(), t)  # a reader may write into what it gets
             self._wake()
@@ -76,19 +78,25 @@ class AudioReader:
             rest = self._resampler.flush()
             self._rest = np.concatenate([self._rest, rest])
             self._resampler = Resampler(AudioFormat(VOICE.sample_rate, pcm.shape[1]), self._format)
+        self._cut(self._resampler.feed(pcm), t)
+        self._wake()
+
+    def _cut(self, pcm: NDArray[np.int16], t: float) -> None:
         # A resampler gives a few samples more or less each time; frames are exact.
-        self._rest = np.concatenate([self._rest, self._resampler.feed(pcm)])
+        self._rest = np.concatenate([self._rest, pcm])
         while len(self._rest) >= self._format.frame_samples:
             frame, self._rest = np.split(self._rest, [self._format.frame_samples])
             self._append(frame, t)
-        self._wake()
 
     def _append(self, samples: NDArray[np.int16], t: float) -> None:
         self.frames_dropped += len(self._frames) == self._frames.maxlen
         self._frames.append(AudioFrame(samples, self._format, t))
 
     def _end(self) -> None:
-        self._ended = True
+        if not self._ended:
+            self._ended = True
+            # The last millisecond is in the resampler still, and with it the last frame.
+            self._cut(self._resampler.flush(), self._last)
         self._wake()
 
     def _wake(self) -> None:

@@ -156,7 +156,7 @@ async def test_a_sound_server_that_dies_is_reported_and_the_call_goes_on(
         await until(lambda: far_ends)
         await far_ends[0].opened()
         await hear(far_ends[0], 1_000.0)
-        server.terminate()
+        server.kill()
 
         said = []
         while len(said) < 2:
