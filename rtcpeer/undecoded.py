@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .audio.dtmf import EventSender
@@ -73,7 +72,9 @@ class Undecoded:
 
     def _on_packet(self, packet: OpusPacket, is_event: bool) -> None:
         assert packet.t is not None
-        packet = replace(packet, t=round(packet.t - self._started, 6))
+        t = round(packet.t - self._started, 6)
+        # Written out, because ``replace`` takes three times as long.
+        packet = OpusPacket(packet.payload, packet.timestamp, packet.sequence_number, packet.marker, t)
         for tap in tuple(self._taps):
             tap(packet, is_event)
         if not is_event:

@@ -13,7 +13,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from weakref import WeakSet
 
 import av
 
@@ -21,6 +20,7 @@ from ..errors import ConfigurationError, MediaError
 from ..formats import VOICE
 from .jitter import MediaPacket
 from .opus import packet_samples
+from .readers import Readers
 
 SILENT_PACKET = b"\xf8\xff\xfe"
 """20 ms of silence: CELT, mono, full band (RFC 6716, 3.1)."""
@@ -103,8 +103,7 @@ class Packets:
     """Received packets, for ``async for``: each iteration is a reader of its own, from now on."""
 
     def __init__(self) -> None:
-        # Weak: a reader that was left with `break` is gone when its loop is.
-        self._readers: WeakSet[PacketReader] = WeakSet()
+        self._readers: Readers[PacketReader] = Readers()
         self._ended = False
 
     def put(self, packet: OpusPacket) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import Self
-from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats import VOICE, AudioFormat
 from .frame import AudioFrame
+from .readers import Readers
 from .resample import Resampler
 
 
@@ -19,37 +19,27 @@ class Heard:
     """For ``async for``: each iteration is a reader of its own, from now on."""
 
     def __init__(self) -> None:
-        # Weak: a reader that was left with `break` is gone when its loop is. No WeakSet: iterating one costs more
-        # than all the rest.
-        self._readers: list[ref[AudioReader]] = []
+        self._readers: Readers[AudioReader] = Readers()
         self._ended = False
 
     def put(self, pcm: NDArray[np.int16], t: float) -> None:
         """Give every reader ``(960, 1)``, or ``(960, 2)``, at 48 kHz, played out at ``t``."""
-        for each in self._readers:
-            reader = each()
-            if reader is not None:
-                reader._put(pcm, t)
+        for reader in self._readers:
+            reader._put(pcm, t)
 
     def end(self) -> None:
         """The session is over: readers finish what they hold."""
         self._ended = True
-        for each in self._readers:
-            reader = each()
-            if reader is not None:
-                reader._end()
+        for reader in self._readers:
+            reader._end()
 
     def in_format(self, audio_format: AudioFormat) -> AudioReader:
         """Return a reader that gives another rate or number of channels."""
         reader = AudioReader(audio_format)
         if self._ended:
             reader._end()
-        self._readers.append(ref(reader, self._forget))
+        self._readers.add(reader)
         return reader
-
-    def _forget(self, reader: ref[AudioReader]) -> None:
-        # A new list: the old one may be in the middle of a put.
-        self._readers = [each for each in self._readers if each is not reader]
 
     def __aiter__(self) -> AudioReader:
         return self.in_format(VOICE)

@@ -512,8 +512,8 @@ def _prefer(line: RTCRtpTransceiver, *codecs: str) -> None:
 
 def _level(pcm: NDArray[np.int16]) -> int:
     """Return −dBov of a frame, 0 to 127 (RFC 6464, 3)."""
-    samples = pcm[:, 0].astype(np.float32)
-    power = float(samples @ samples) / len(samples)
+    samples = pcm.astype(np.float32).ravel()
+    power = float(samples.dot(samples)) / len(samples)
     if power < 1:
         return 127
     return min(127, max(0, round(-10 * math.log10(power / 32768**2))))
