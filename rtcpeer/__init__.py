@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .commands import Command, UpdateSession
+from .commands import Command, EndUtterance, Interrupt, Ping, Stop, UpdateSession
 from .errors import (
     AuthError,
     ConfigurationError,
@@ -32,11 +32,13 @@ from .events import (
     EventsMissed,
     Interrupted,
     PhaseCompleted,
+    Pong,
     ResponseCompleted,
     SessionStarted,
     SpeechStarted,
     SpeechStopped,
     TranscriptCompleted,
+    TranscriptUpdated,
     TurnMeasured,
     Unknown,
 )
@@ -51,9 +53,9 @@ if TYPE_CHECKING:
     from .audio.outgoing import Playback
     from .audio.packets import OpusFile, OpusPacket, PacketPlayback, PacketSource
     from .audio.sources import FileSource, IteratorSource, QueueSource, SilenceSource, Source, ToneSource
-    from .auth import SessionConfigClient
+    from .auth import SessionConfigClient, VoiceTokenClient
     from .connecting import connect
-    from .proxy import session_config_handler
+    from .proxy import session_config_handler, voice_token_handler
     from .session import Session
     from .transports.video import VideoQueue, VideoSource
     from .turns import Turn
@@ -80,10 +82,12 @@ _LAZY = {
     "Speaker": "audio.devices",
     "ToneSource": "audio.sources",
     "Turn": "turns",
+    "VoiceTokenClient": "auth",
     "VideoQueue": "transports.video",
     "VideoSource": "transports.video",
     "connect": "connecting",
     "session_config_handler": "proxy",
+    "voice_token_handler": "proxy",
 }
 
 
@@ -107,11 +111,13 @@ __all__ = [
     "ConversationStarted",
     "DtmfReceived",
     "DtmfSource",
+    "EndUtterance",
     "ErrorReported",
     "Event",
     "EventsMissed",
     "FileSource",
     "IceError",
+    "Interrupt",
     "Interrupted",
     "IteratorSource",
     "LocalProtocolError",
@@ -125,8 +131,10 @@ __all__ = [
     "PacketPlayback",
     "PacketSource",
     "PhaseCompleted",
+    "Ping",
     "Pipe",
     "Playback",
+    "Pong",
     "ProtocolError",
     "QueueSource",
     "RemoteProtocolError",
@@ -141,9 +149,11 @@ __all__ = [
     "Speaker",
     "SpeechStarted",
     "SpeechStopped",
+    "Stop",
     "TokenExpired",
     "ToneSource",
     "TranscriptCompleted",
+    "TranscriptUpdated",
     "Turn",
     "TurnMeasured",
     "Unknown",
@@ -151,6 +161,8 @@ __all__ = [
     "UpdateSession",
     "VideoQueue",
     "VideoSource",
+    "VoiceTokenClient",
     "connect",
     "session_config_handler",
+    "voice_token_handler",
 ]

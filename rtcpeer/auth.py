@@ -9,23 +9,70 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Mapping
 from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from .errors import ConfigurationError, RtcPeerError
+from .errors import ConfigurationError, RemoteProtocolError, RtcPeerError
 from .protocols import find_protocol
 from .protocols.base import VoiceProtocol
-from .protocols.http import is_token
+from .protocols.http import HttpResponse, is_token
 from .protocols.rtc import RtcProtocol
 from .protocols.session_config import SessionConfig, parse_session_config, session_config_request
+from .protocols.strict_json import load_json
+from .protocols.websocket import WebSocketProtocol
 from .transports.http import check_http_url, environment_proxy, exchange, redact_url
 
-__all__ = ["SessionConfig", "SessionConfigClient", "fetch_session_config", "turn_credentials"]
+__all__ = [
+    "SessionConfig",
+    "SessionConfigClient",
+    "VoiceTokenClient",
+    "fetch_session_config",
+    "turn_credentials",
+]
 
 
-class SessionConfigClient:
+class _Client:
+    """What asks a service with an API key: the key, the URL, and one pool of connections."""
+
+    def __init__(self, url: str, api_key: str, timeout: float | None) -> None:
+        self._url = check_http_url(url)
+        if urlsplit(url).query or urlsplit(url).fragment:
+            raise ConfigurationError(f"give the service's base URL, {redact_url(url)}, without ? and #")
+        self._api_key = api_key.strip()  # a key out of a file brings its line break
+        if not self._api_key:
+            raise ConfigurationError("the API key is empty; is RTCPEER_API_KEY set?")
+        if not is_token(self._api_key):
+            raise ConfigurationError("the API key holds spaces or other characters that no key has; is it whole?")
+        self._timeout = timeout
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; the next request would open new ones."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
+
+    def _pool(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                proxy=environment_proxy(self._url), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._http
+
+
+class SessionConfigClient(_Client):
     """Trades an API key for what one session needs; for backends, never for the machine of a user.
 
     Use it as an async context manager, or ``close()`` it. It holds one pool of connections, opened by the first
@@ -49,14 +96,7 @@ class SessionConfigClient:
         email: str | None = None,
         timeout: float | None = 10.0,
     ) -> None:
-        self._url = check_http_url(url)
-        if urlsplit(url).query or urlsplit(url).fragment:
-            raise ConfigurationError(f"give the service's base URL, {redact_url(url)}, without ? and #")
-        self._api_key = api_key.strip()  # a key out of a file brings its line break
-        if not self._api_key:
-            raise ConfigurationError("the API key is empty; is RTCPEER_API_KEY set?")
-        if not is_token(self._api_key):
-            raise ConfigurationError("the API key holds spaces or other characters that no key has; is it whole?")
+        super().__init__(url, api_key, timeout)
         found = find_protocol(protocol)
         if not issubclass(found, RtcProtocol):
             raise ConfigurationError(f"{found.profile.name} has no session config: it is not WebRTC")
@@ -64,25 +104,9 @@ class SessionConfigClient:
         self._options: dict[str, str] = {}
         if email is not None:
             self._options["email"] = self._protocol.configure({"email": email})["email"]
-        self._timeout = timeout
-        self._http: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
         return f"SessionConfigClient({redact_url(self._url)!r}, protocol={self._protocol.profile.name!r})"
-
-    async def __aenter__(self) -> SessionConfigClient:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connections; the next request would open new ones."""
-        http, self._http = self._http, None
-        if http is not None:
-            await http.close()
 
     async def get_session_config(self) -> SessionConfig:
         """Return a fresh token and the ICE servers to go with it.
@@ -103,12 +127,60 @@ class SessionConfigClient:
             raise
         return SessionConfig(token.value, servers, token.expires_at)
 
-    def _pool(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            self._http = aiohttp.ClientSession(
-                proxy=environment_proxy(self._url), cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._http
+
+class VoiceTokenClient(_Client):
+    """Does the REST step of a protocol over WebSocket for a web page; for backends, never for the machine of a user.
+
+    Use it as an async context manager, or ``close()`` it.
+
+    Args:
+        url: The service's base URL.
+        params: What stands in the request's path, such as ``{"agent_id": "…"}``.
+        timeout: Seconds for the request; ``None``: no limit.
+
+    Raises:
+        ConfigurationError: a protocol that has no such step, or a URL, key or parameter that can't be right.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        protocol: str | type[VoiceProtocol] = "orbitali",
+        params: Mapping[str, object],
+        timeout: float | None = 10.0,
+    ) -> None:
+        super().__init__(url, api_key, timeout)
+        found = find_protocol(protocol)
+        if not issubclass(found, WebSocketProtocol) or found.profile.backend_path is None:
+            raise ConfigurationError(f"{found.profile.name} has no step that a backend does for a web page")
+        self.profile = found.profile
+        request = found.session_request(self._url, self._api_key, found.configure(params))
+        assert request is not None
+        self._request = request
+
+    def __repr__(self) -> str:
+        return f"VoiceTokenClient({redact_url(self._url)!r}, protocol={self.profile.name!r})"
+
+    async def get_response(self) -> HttpResponse:
+        """Return the service's own answer, JSON and status, whatever the status; only the key is taken out.
+
+        Raises:
+            SignalingError: no answer in time, or at all.
+            RemoteProtocolError: the answer is no JSON.
+        """
+        response = await exchange(self._pool(), self._request, timeout=self._timeout)
+        headers = {"content-type": "application/json", "cache-control": "no-store"}
+        if "retry-after" in response.headers:
+            headers["retry-after"] = response.headers["retry-after"]
+        # Services are known to quote the key they refuse.
+        body = response.body.replace(self._api_key.encode(), b"[API key]")
+        try:
+            load_json(body)
+        except (ValueError, RecursionError):
+            raise RemoteProtocolError(f"{redact_url(self._request.url)} answered with no JSON") from None
+        return HttpResponse(response.status, headers, body)
 
 
 async def fetch_session_config(

@@ -8,6 +8,9 @@
 * 403: ``proxy_app`` only, the page's origin is not on the list. No token is spent on it.
 
 The reason never quotes upstream, which may quote the key. The log has the details.
+
+For protocols over WebSocket that have a REST step it is the vendor's own route, ``POST /api/voice-token`` for
+Orbitali: upstream's JSON and status are passed on as they are. What is ours to fail is as above.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
-from .auth import SessionConfigClient
+from .auth import SessionConfigClient, VoiceTokenClient
 from .errors import AuthError, ConfigurationError, RtcPeerError, SignalingError
 from .protocols.http import HttpResponse
 from .protocols.session_config import session_config_refusal, session_config_response
@@ -51,8 +54,33 @@ def session_config_handler(client: SessionConfigClient) -> Handler:
     return session_config
 
 
-def proxy_app(client: SessionConfigClient, *, cors_origins: Sequence[str]) -> web.Application:
-    """Return an application with ``GET /session-config`` for the pages of ``cors_origins``, and ``GET /healthz``.
+def voice_token_handler(client: VoiceTokenClient) -> Handler:
+    """Return a handler for the protocol's method, to mount as above: it answers what upstream answers."""
+
+    async def voice_token(request: web.Request) -> web.Response:
+        try:
+            response = await client.get_response()
+        except RtcPeerError as exc:
+            logger.warning("voice token failed: %s: %s", type(exc).__name__, exc)
+            response = _failure(exc)
+        else:
+            if not response.ok:
+                logger.warning("voice token refused: upstream answered with status %d", response.status)
+        return _to_aiohttp(response)
+
+    return voice_token
+
+
+def proxy_route(client: SessionConfigClient | VoiceTokenClient) -> tuple[str, str]:
+    """Return method and path at which ``proxy_app`` serves what ``client`` gets."""
+    if isinstance(client, SessionConfigClient):
+        return "GET", SESSION_CONFIG_PATH
+    assert client.profile.backend_path is not None
+    return client.profile.session_method, client.profile.backend_path
+
+
+def proxy_app(client: SessionConfigClient | VoiceTokenClient, *, cors_origins: Sequence[str]) -> web.Application:
+    """Return an application with the client's route for the pages of ``cors_origins``, and ``GET /healthz``.
 
     A caller that sends no ``Origin`` is no page of another site, and is served. ``/healthz`` does not ask upstream.
 
@@ -68,9 +96,17 @@ def proxy_app(client: SessionConfigClient, *, cors_origins: Sequence[str]) -> we
                 f"{origin!r} is no origin; write scheme://host[:port] in lower case, without a path or trailing slash"
             )
     app = web.Application()
-    guarded = _for_origins(session_config_handler(client), frozenset(cors_origins))
-    app.router.add_get(SESSION_CONFIG_PATH, guarded)
-    app.router.add_options(SESSION_CONFIG_PATH, _for_origins(_preflight, frozenset(cors_origins)))
+    method, path = proxy_route(client)
+    if isinstance(client, SessionConfigClient):
+        handler = session_config_handler(client)
+    else:
+        handler = voice_token_handler(client)
+    guarded = _for_origins(handler, frozenset(cors_origins))
+    if method == "GET":
+        app.router.add_get(path, guarded)
+    else:
+        app.router.add_route(method, path, guarded)
+    app.router.add_options(path, _for_origins(_preflight_for(method), frozenset(cors_origins)))
     app.router.add_get("/healthz", _healthz)
     return app
 
@@ -98,16 +134,19 @@ def _for_origins(handler: Handler, origins: frozenset[str]) -> Handler:
     return guarded
 
 
-async def _preflight(request: web.Request) -> web.Response:
-    return web.Response(
-        status=204,
-        headers={
-            "Access-Control-Allow-Methods": "GET",
-            # The SDKs send none; wrappers around fetch() like to add these two.
-            "Access-Control-Allow-Headers": "Authorization, Content-Type",
-            "Access-Control-Max-Age": "600",
-        },
-    )
+def _preflight_for(method: str) -> Handler:
+    async def preflight(request: web.Request) -> web.Response:
+        return web.Response(
+            status=204,
+            headers={
+                "Access-Control-Allow-Methods": method,
+                # The SDKs send none; wrappers around fetch() like to add these two.
+                "Access-Control-Allow-Headers": "Authorization, Content-Type",
+                "Access-Control-Max-Age": "600",
+            },
+        )
+
+    return preflight
 
 
 async def _healthz(request: web.Request) -> web.Response:

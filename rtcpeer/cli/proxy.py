@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfigurationError
 from .signals import run_until_signal
+
+if TYPE_CHECKING:
+    from ..auth import SessionConfigClient, VoiceTokenClient
 
 
 def proxy(
@@ -27,23 +30,37 @@ def proxy(
         typer.Option(metavar="ORIGIN", help="A web page's origin that may ask; repeat it, or * for any page."),
     ] = None,
     email: Annotated[
-        str | None, typer.Option(help="Sent upstream, for accounts that keep users apart by address.")
+        str | None, typer.Option(help="Sent upstream, for Orga accounts that keep users apart by address.")
     ] = None,
+    protocol: Annotated[str, typer.Option(help="orga, or orbitali: its own route, POST /api/voice-token.")] = "orga",
+    agent: Annotated[str | None, typer.Option(metavar="ID", help="The agent (orbitali).")] = None,
 ) -> None:
     """Hold the API key: GET /session-config answers {"ephemeralToken", "iceServers"}."""
-    raise typer.Exit(run_until_signal(_serve(upstream, api_key, host, port, cors_origin or [], email)))
+    from ..auth import SessionConfigClient, VoiceTokenClient
+    from ..protocols import find_protocol
+
+    client: SessionConfigClient | VoiceTokenClient
+    if find_protocol(protocol).profile.transport == "rtc":
+        if agent is not None:
+            raise ConfigurationError(f"{protocol} has no --agent")
+        client = SessionConfigClient(upstream, api_key, protocol=protocol, email=email)
+    else:
+        if email is not None:
+            raise ConfigurationError(f"{protocol} has no --email")
+        params = {} if agent is None else {"agent_id": agent}
+        client = VoiceTokenClient(upstream, api_key, protocol=protocol, params=params)
+    raise typer.Exit(run_until_signal(_serve(client, host, port, cors_origin or [])))
 
 
 async def _serve(
-    upstream: str, api_key: str, host: str, port: int, cors_origins: Sequence[str], email: str | None
+    client: SessionConfigClient | VoiceTokenClient, host: str, port: int, cors_origins: Sequence[str]
 ) -> int:
     """Serve until cancelled."""
     from aiohttp import web
 
-    from ..auth import SessionConfigClient
-    from ..proxy import SESSION_CONFIG_PATH, proxy_app
+    from ..proxy import proxy_app, proxy_route
 
-    async with SessionConfigClient(upstream, api_key, email=email) as client:
+    async with client:
         # No access log: strangers put tokens into query strings.
         runner = web.AppRunner(proxy_app(client, cors_origins=cors_origins), access_log=None, shutdown_timeout=5.0)
         await runner.setup()
@@ -59,7 +76,7 @@ async def _serve(
             if not cors_origins:
                 typer.echo("warning: no --cors-origin: pages of other origins are refused", err=True)
             address = f"[{host}]" if ":" in host else host
-            typer.echo(f"listening on http://{address}:{runner.addresses[0][1]}{SESSION_CONFIG_PATH}")
+            typer.echo(f"listening on http://{address}:{runner.addresses[0][1]}{proxy_route(client)[1]}")
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()

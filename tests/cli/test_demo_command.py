@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 from rtcpeer.protocols import PROTOCOLS
+from rtcpeer.protocols.base import AudioChunk
 from signaling.scenario import SCENARIOS
 
 DEADLINE = 60
@@ -104,7 +105,7 @@ def test_protocols_lists_every_protocol_and_what_either_side_may_say():
     for name, protocol in PROTOCOLS.items():
         assert name in done.stdout
         for said in protocol.speaks.values():
-            for kind in said:
+            for kind in said - {AudioChunk}:  # a row of its own, with codec and rate
                 assert kind.__name__ in done.stdout
 
 
