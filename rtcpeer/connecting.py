@@ -343,14 +343,14 @@ class _SocketOpening(_Opening):
         else:
             request = None
         if request is None:
-            return Ticket(api_key)
+            return Ticket(api_key, is_key=True)
         async with (
             self._timed("session"),
             aiohttp.ClientSession(proxy=environment_proxy(request.url), cookie_jar=aiohttp.DummyCookieJar()) as http,
         ):
             ticket = protocol.parse_session(await exchange(http, request, timeout=self._http_timeout), self._url)
         if ticket.token is None and ticket.url is None:
-            ticket = replace(ticket, token=api_key)
+            ticket = replace(ticket, token=api_key, is_key=True)
         return ticket
 
 

@@ -397,6 +397,7 @@ class MockServer:
             token=token.value,
             expires_at=token.expires_at,
             session_id=f"sess_{self._ids.getrandbits(64):016x}",
+            issued_at=self._clock(),
         )
         url = protocol.socket_request(f"{origin.scheme}://{origin.netloc}", ticket, asked.options).url
         return protocol.session_response(replace(ticket, url=url))

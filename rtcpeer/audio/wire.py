@@ -13,13 +13,18 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError
 from ..formats import AudioFormat
+from .mp3 import Mp3Decoder, Mp3Encoder
 
 
 class WireDecoder(Protocol):
     """Reads one stream, piece by piece."""
 
     def decode(self, data: bytes) -> NDArray[np.int16]:
-        """Return ``(n, channels)`` in the stream's format; ``n`` may be 0. Raises MediaError."""
+        """Return ``(n, channels)`` in the stream's format; ``n`` may be 0. No bytes: the stream is over.
+
+        Raises:
+            MediaError: it can't be read.
+        """
 
 
 class WireEncoder(Protocol):
@@ -29,7 +34,7 @@ class WireEncoder(Protocol):
         """Take ``(n, channels)`` in the stream's format; nothing may come of it yet."""
 
     def flush(self) -> bytes:
-        """Return what is still inside; what follows begins a new stream."""
+        """Return the next piece of what is still inside; empty: no more, and what follows begins a new stream."""
 
 
 class PcmCodec:
@@ -52,6 +57,7 @@ class PcmCodec:
 
 
 CODECS: Mapping[str, tuple[Callable[[AudioFormat], WireEncoder], Callable[[AudioFormat], WireDecoder]]] = {
-    "pcm16": (PcmCodec, PcmCodec)
+    "pcm16": (PcmCodec, PcmCodec),
+    "mp3": (Mp3Encoder, Mp3Decoder),
 }
 """Name → encoder and decoder of one stream."""

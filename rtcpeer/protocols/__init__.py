@@ -7,8 +7,11 @@ from .base import Message, Profile, Side, VoiceProtocol
 from .orbitali import Orbitali
 from .orga import Orga
 from .orgo import Orgo
+from .soca import Soca
 
-PROTOCOLS: dict[str, type[VoiceProtocol]] = {protocol.profile.name: protocol for protocol in (Orga, Orgo, Orbitali)}
+PROTOCOLS: dict[str, type[VoiceProtocol]] = {
+    protocol.profile.name: protocol for protocol in (Orga, Orgo, Orbitali, Soca)
+}
 
 
 def find_protocol(protocol: str | type[VoiceProtocol]) -> type[VoiceProtocol]:
@@ -25,4 +28,15 @@ def find_protocol(protocol: str | type[VoiceProtocol]) -> type[VoiceProtocol]:
         raise ConfigurationError(f"unknown protocol {protocol!r}; there is {', '.join(PROTOCOLS)}") from None
 
 
-__all__ = ["PROTOCOLS", "Message", "Orbitali", "Orga", "Orgo", "Profile", "Side", "VoiceProtocol", "find_protocol"]
+__all__ = [
+    "PROTOCOLS",
+    "Message",
+    "Orbitali",
+    "Orga",
+    "Orgo",
+    "Profile",
+    "Side",
+    "Soca",
+    "VoiceProtocol",
+    "find_protocol",
+]

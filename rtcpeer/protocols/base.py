@@ -74,6 +74,8 @@ class Profile:
     """The socket takes the API key itself as well."""
     client_opens: bool = False
     """The server says nothing before the client's first message, which may hold the credential."""
+    resumes: bool = False
+    """A new socket under the same session id goes on where the old one broke off."""
     heartbeat: float | None = 20.0
     """Seconds between pings: the protocol's own ``Ping`` of the side that speaks it, else both sides' WebSocket's."""
     close_codes: Mapping[int, type[RtcPeerError]] = field(default_factory=dict)
@@ -89,6 +91,10 @@ class WireAudio:
     """A name in ``audio.wire.CODECS``."""
     chunk: float = 0.02
     """Seconds in one message, as we send it; others are understood."""
+    ahead: float = 0.0
+    """Seconds by which what is spoken may leave before it is due, where whoever hears it lets it wait."""
+    marks_end: bool = False
+    """An ``AudioChunk`` of no bytes ends a stretch of speech, and with it the stream of the codec."""
     live: bool = True
     """Sent in real time, silence included, so that what piles up is delay. Otherwise only what is spoken is sent, and
     may come as fast as it is made."""

@@ -102,9 +102,13 @@ class Ticket:
 
     token: str | None = field(default=None, repr=False)
     """``None``: the credential that asked for the ticket is the socket's as well, or the URL holds one."""
+    is_key: bool = False
+    """The token is the API key itself."""
     url: str | None = field(default=None, repr=False)
     """The socket's, when it was said; it may hold the token."""
     expires_at: float | None = None
+    """Unix time in seconds; ``None``: not said."""
+    issued_at: float | None = None
     """Unix time in seconds; ``None``: not said."""
     session_id: str | None = None
     audio_in: AudioFormat | None = None

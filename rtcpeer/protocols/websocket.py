@@ -70,8 +70,9 @@ class WebSocketProtocol(VoiceProtocol):
 
     ticket = Ticket()
     """What opened this socket, on the client's side."""
-    admit: Callable[[str | None], None]
-    """On the server's side, for protocols whose first message holds the credential: raises RequestRefused."""
+    admit: Callable[[str | None], None] | None = None
+    """On the server's side, for protocols whose first message holds the credential: raises RequestRefused. ``None``:
+    whoever is there was admitted."""
 
     def take(self, ticket: Ticket) -> None:
         """Use what the REST step said, on the client's side."""

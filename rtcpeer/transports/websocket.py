@@ -27,7 +27,7 @@ from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerErr
 from ..events import ErrorReported, Interrupted, Pong, SessionStarted
 from ..formats import VOICE, AudioFormat
 from ..netem import CLEAN, NetworkConditions, StreamEmulator
-from ..protocols.base import AudioChunk, Message, WireAudio
+from ..protocols.base import AudioChunk, Message, Side, WireAudio
 from ..protocols.http import HttpResponse, RequestRefused, SocketClosing, SocketRequest, for_display
 from ..protocols.websocket import WebSocketProtocol
 from ..said import Said
@@ -167,9 +167,10 @@ class WebSocketLink(Link):
         self._last_error = ""
 
         self._mouth: _Mouth | None = None
+        self._ahead = False
         hears = protocol.hears
         self._playout = StreamPlayout() if hears is None else StreamPlayout(live=hears.live, lead=hears.lead)
-        self._decoders: dict[tuple[str, AudioFormat], WireDecoder] = {}
+        self._decoders: dict[tuple[str, AudioFormat, int], WireDecoder] = {}
         self._newest = 0
         self._said = OutboundAudioStats()
         self._audio_dropped = 0
@@ -234,10 +235,22 @@ class WebSocketLink(Link):
         return self.protocol.sends is not None and self.protocol.sends.live
 
     def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
+        if not self._ahead and (mouth := self._speaking()) is not None:
+            self._queue_audio(mouth, mouth.feed(pcm))
+
+    def send_ahead(self, pcm: NDArray[np.int16]) -> None:
+        """Send speech before it is due; what ``send_audio`` brings meanwhile is the same again, and left out."""
+        self._ahead = True
         if (mouth := self._speaking()) is not None:
             self._queue_audio(mouth, mouth.feed(pcm))
 
+    def finish_ahead(self) -> None:
+        """The speech that was sent before it is due has been sent to its end."""
+        if (mouth := self._speaking()) is not None:
+            self._queue_audio(mouth, mouth.finish())
+
     def finish_audio(self) -> None:
+        self._ahead = False
         if (mouth := self._speaking()) is not None:
             self._queue_audio(mouth, mouth.finish())
 
@@ -360,6 +373,7 @@ class WebSocketLink(Link):
         try:
             for said in heard:
                 self._hear(said)
+            self._follow_seq()
         except ConnectionLost as exc:  # an answer of ours, to one who takes none
             self._end("lost", str(exc))
         _resolve(self._greeted)
@@ -381,36 +395,42 @@ class WebSocketLink(Link):
                 played = self._playout.played
                 everything = self.protocol.profile.interrupt == "flush-all"
                 self._playout.flush(self._loop.time(), before=None if everything else self.protocol.generation)
+                self._newest = self.protocol.generation
                 said = Interrupted(round(played, 3), said.reason)
         self._listener.on_said(said)
         if isinstance(said, Stop):
             self._end("remote", "the far end said stop")
 
     def _play(self, chunk: AudioChunk) -> None:
-        key = (chunk.codec, chunk.format)
+        self._follow_seq()
+        key = (chunk.codec, chunk.format, chunk.generation)
         stats = self._playout.stats
         stats.bytes_received += len(chunk.data)
         try:
             if key not in self._decoders:
-                if chunk.codec not in CODECS or len(self._decoders) >= 8:
+                if chunk.codec not in CODECS:
                     raise MediaError(f"audio in {chunk.codec}, which can't be read here")
+                if len(self._decoders) >= 8:  # of turns that are over, or formats that nobody mixes
+                    del self._decoders[next(iter(self._decoders))]
                 self._decoders[key] = CODECS[chunk.codec][1](chunk.format)
             pcm = self._decoders[key].decode(chunk.data)
         except MediaError as exc:
             stats.packets_malformed += 1
             self._listener.on_refused(str(exc))
             return
-        if chunk.generation < self.protocol.generation:
+        if self.protocol.side is Side.CLIENT and chunk.generation < self.protocol.generation:
             stats.packets_received += 1
             stats.interrupted_samples += len(pcm) * VOICE.sample_rate // chunk.format.sample_rate
             return
-        if chunk.generation > self._newest:
-            self._newest = chunk.generation
-            if self.protocol.profile.interrupt == "seq":
-                self._supersede(chunk.generation)
         self._playout.put(pcm, chunk.format, chunk.generation, self._loop.time())
 
-    def _supersede(self, generation: int) -> None:
+    def _follow_seq(self) -> None:
+        """Where that is the rule, a newer turn cuts the older off, whatever message it was in."""
+        generation = self.protocol.generation
+        counted = self.protocol.profile.interrupt == "seq" and self.protocol.side is Side.CLIENT
+        if not counted or generation <= self._newest:
+            return
+        self._newest = generation
         played = self._playout.played
         if self._playout.flush(self._loop.time(), before=generation) > 0:
             self._listener.on_said(Interrupted(round(played, 3), "superseded"))
@@ -554,9 +574,11 @@ class _Mouth:
         self._resampler = Resampler(VOICE, wire.format)
         self._encoder = CODECS[wire.codec][0](wire.format)
         self._samples = round(wire.chunk * wire.format.sample_rate)
+        self._fed = False
         self._rest = np.empty((0, wire.format.channels), np.int16)
 
     def feed(self, pcm: NDArray[np.int16]) -> list[bytes]:
+        self._fed = True
         self._rest = np.concatenate([self._rest, self._resampler.feed(pcm)])
         pieces = []
         while len(self._rest) >= self._samples:
@@ -565,11 +587,15 @@ class _Mouth:
         return [piece for piece in pieces if piece]
 
     def finish(self) -> list[bytes]:
-        """Return the rest, as short as it is."""
+        """Return the rest, as short as it is, and the mark of its end, where there is one."""
+        if not self._fed:
+            return []
+        self._fed = False
         rest = np.concatenate([self._rest, self._resampler.flush()])
         self._rest = rest[:0]
-        pieces = [self._encoder.encode(rest)] if len(rest) else []
-        return [piece for piece in (*pieces, self._encoder.flush()) if piece]
+        pieces = [piece for piece in [self._encoder.encode(rest)] if piece] if len(rest) else []
+        pieces += iter(self._encoder.flush, b"")
+        return [*pieces, b""] if self.wire.marks_end else pieces
 
 
 class _Line:

@@ -30,6 +30,9 @@ NAMES = st.sampled_from(
         *("audio", "encoding", "sampleRate", "role", "user", "assistant", "callId", "pcm16", "input_audio"),
         *("output_audio", "session.started", "transcript", "clear", "stop", "token", "expiresAt", "websocketUrl"),
         *("protocol", "inputAudio", "outputAudio", "wss://api.example.com/", "hello", "heard", "said", "UklGRg=="),
+        *("stepType", "sentence", "sentenceId", "contentStep", "audioBase64", "chunkIndex", "isLastChunk", "seq"),
+        *("final_answer", "fullResponse", "answers", "output", "barge", "reason", "start", "session_id"),
+        *("private_key", "ready", "stt.ready", "stt.partial", "stt.final", "status"),
         *("started", "sample_rate", "channels", "error", "pong", "password"),
     ]
 )

@@ -72,6 +72,12 @@ CARRIED: dict[str, dict[type[Said], st.SearchStrategy[Any]]] = {
         SessionStarted: st.builds(SessionStarted, WORD),
         Interrupted: st.just(Interrupted(0.0, "clear")),
     },
+    "soca": {
+        SessionStarted: st.builds(SessionStarted, WORD),
+        Interrupted: st.just(Interrupted(0.0, "content_partial")),
+        # An empty one is a TranscriptUpdated: nothing was understood.
+        TranscriptCompleted: SENTENCE.filter(bool).map(lambda text: TranscriptCompleted("user", text, text)),
+    },
     "parrot": {
         SessionStarted: st.builds(SessionStarted, WORD),
         Interrupted: st.just(Interrupted(0.0, "hushed")),
@@ -112,7 +118,8 @@ def test_what_is_heard_can_be_said_again_in_the_same_words(
     protocol: Any, side: Side, kind: type[Said], data: st.DataObject
 ) -> None:
     messages = protocol(side).send(data.draw(strategy(protocol, side, kind)))
-    heard = [found for message in messages for found in protocol(side.other).receive(message)]
+    receiver = protocol(side.other)
+    heard = [found for message in messages for found in receiver.receive(message)]
 
     assert messages == protocol(side).send(next(found for found in heard if type(found) is kind))
 
