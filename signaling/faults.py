@@ -34,6 +34,8 @@ FAULTS: dict[str, Fault] = {
         Fault("reject-key", "no API key is good", "token"),
         Fault("expired-token", "tokens have expired when they are handed out", "token"),
         Fault("rate-limit", "every request is one too many: 429, Retry-After: 1", "token"),
+        Fault("agent-missing", "there is no such agent", "token"),
+        Fault("agent-inactive", "the agent is there, but not active", "token"),
         Fault("ice-html", "the ICE configuration is an HTML page, status 200", "ice"),
         Fault("spent-token", "every token was used for a call before", "call"),
         Fault("calls-422", "the call is refused: a field is missing", "call"),
@@ -93,6 +95,10 @@ def http_fault(faults: frozenset[str], route: str) -> HttpResponse | None:
     match route:
         case "token" | "session" if "reject-key" in faults:
             raise RequestRefused(Refusal.BAD_API_KEY, "Incorrect or inactive API key provided.")
+        case "session" if "agent-missing" in faults:
+            raise RequestRefused(Refusal.NOT_FOUND, "Agent not found")
+        case "session" if "agent-inactive" in faults:
+            raise RequestRefused(Refusal.UNAVAILABLE, "Agent is not active")
         case "ice" if "ice-html" in faults:
             return _HTML
         case "call" if "calls-html" in faults:
