@@ -7,6 +7,7 @@ second.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import struct
@@ -14,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
@@ -79,17 +81,18 @@ class _WavFile(_File):
         )
 
 
+# Complexity 5 costs two thirds of 10 and is not told from it at this rate.
+_OPUS_OPTIONS = {"application": "audio", "compression_level": "5"}
+
+
 class _OpusFile(_File):
     """Opus in Ogg or Matroska, by FFmpeg."""
 
     # Left alone, FFmpeg keeps an Ogg page of a second and a Matroska cluster of five to itself, and 32 KiB before it
-    # writes at all: a killed process would leave 0 bytes for the first seconds. µs for Ogg, ms for Matroska. And it
-    # would keep all tracks for ten seconds while one is silent (µs).
-    _MATROSKA: ClassVar = {"flush_packets": "1", "cluster_time_limit": "200", "max_interleave_delta": "500000"}
+    # writes at all: a killed process would leave 0 bytes for the first seconds. µs for Ogg, ms for Matroska.
     _CONTAINERS: ClassVar = {
         ".ogg": ("ogg", {"flush_packets": "1", "page_duration": "200000"}),
-        ".mka": ("matroska", _MATROSKA),
-        ".mkv": ("matroska", _MATROSKA),
+        ".mka": ("matroska", {"flush_packets": "1", "cluster_time_limit": "200"}),
     }
 
     def __init__(self, path: Path, sample_rate: int) -> None:
@@ -99,17 +102,13 @@ class _OpusFile(_File):
         # Given a name, FFmpeg would open it as a URL, and report a write that failed at the next one or never.
         self._disk = Disk(path, "wb")
         self._container = av.open(self._disk, "w", format=container, options=options)
-        # Complexity 5 costs two thirds of 10 and is not told from it at this rate.
         self._stream = self._container.add_stream(
             "libopus",
             rate=sample_rate,
             layout="stereo",
             bit_rate=64_000,
-            options={"application": "audio", "compression_level": "5"},
+            options=_OPUS_OPTIONS,
         )
-        self._start()
-
-    def _start(self) -> None:
         try:
             self._container.start_encoding()
         except Exception:
@@ -153,37 +152,48 @@ def vp8_size(frame: bytes) -> tuple[int, int] | None:
     return width & 0x3FFF, height & 0x3FFF
 
 
-class _VideoFile(_OpusFile):
-    """Matroska with VP8 tracks beside the audio, not encoded again.
+class _VideoFile(_File):
+    """Matroska with VP8 tracks beside the audio, not coded again (RFC 9559).
 
-    A track's size stands in the head of the file, so that waits for the first key frames: for two seconds. A track
-    that begins later has a size that players correct from its first key frame.
+    FFmpeg writes the head and codes the voices; the clusters are ours, since its muxer holds everything back while a
+    VP8 track is silent. A track's size stands in the head, so that waits for the first key frames: for two seconds. A
+    track that begins later has a size that players correct from its first key frame.
     """
 
-    _PATIENCE = 2  # seconds
     _SIZE = (640, 480)
 
     def __init__(self, path: Path, sample_rate: int, tracks: Sequence[str]) -> None:
+        self._sample_rate = sample_rate
+        self._samples = 0
+        self._numbers = {track: number for number, track in enumerate(tracks, 2)}
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._waiting: list[NDArray[np.int16]] | None = []
         self._waited = 0
-        self._early: list[tuple[str, float, bytes]] = []
-        self._sizes: dict[str, tuple[int, int]] = {}
-        self._tracks = tracks
-        self._video: dict[str, av.stream.Stream] = {}
-        self._last: dict[str, int] = {}
-        super().__init__(path, sample_rate)
-
-    def _start(self) -> None:
-        """Not yet."""
+        self._patience = 2 * sample_rate
+        self._closing = False
+        # (milliseconds, track number, key frame, payload): what goes into the next cluster.
+        self._blocks: list[tuple[int, int, bool, bytes]] = []
+        self._duration_at: int | None = None
+        self._head = io.BytesIO()
+        self._container = av.open(self._head, "w", format="matroska")
+        self._stream = self._container.add_stream(
+            "libopus", rate=sample_rate, layout="stereo", bit_rate=64_000, options=_OPUS_OPTIONS
+        )
+        self._disk = Disk(path, "wb")
 
     def write(self, pcm: NDArray[np.int16]) -> None:
-        if self._waiting is None:
-            super().write(pcm)
-            return
-        self._waiting.append(pcm)
-        self._waited += len(pcm)
-        if len(self._sizes) == len(self._tracks) or self._waited >= self._PATIENCE * self._sample_rate:
-            self._begin()
+        if self._waiting is not None:
+            self._waiting.append(pcm)
+            self._waited += len(pcm)
+            if not self._closing and len(self._sizes) < len(self._numbers) and self._waited < self._patience:
+                return
+            pcm = self._begin()
+        frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="stereo")
+        frame.sample_rate = self._sample_rate
+        frame.time_base = Fraction(1, self._sample_rate)
+        frame.pts = self._samples
+        self._samples += len(pcm)
+        self._write_cluster(self._stream.encode(frame))
 
     def write_video(self, track: str, position: float, frame: bytes) -> None:
         size = vp8_size(frame)
@@ -191,41 +201,58 @@ class _VideoFile(_OpusFile):
             self._sizes.setdefault(track, size)
         elif track not in self._sizes:
             return  # nothing can be seen before a key frame
-        if self._waiting is not None:
-            self._early.append((track, position, frame))
-            return
-        milliseconds = max(round(position * 1000), self._last.get(track, -1) + 1)
-        self._last[track] = milliseconds
-        packet = av.Packet(frame)
-        packet.stream = self._video[track]
-        packet.time_base = Fraction(1, 1000)
-        packet.pts = packet.dts = milliseconds
-        packet.is_keyframe = size is not None
-        self._container.mux(packet)
+        self._blocks.append((max(0, round(position * 1000)), self._numbers[track], size is not None, frame))
 
-    def _begin(self) -> None:
-        for track in self._tracks:
+    def _begin(self) -> NDArray[np.int16]:
+        """Write the head, and return the audio that waited for it."""
+        for track in self._numbers:
             width, height = self._sizes.get(track, self._SIZE)
-            stream = self._container.add_mux_stream("vp8", width=width, height=height)
-            stream.time_base = Fraction(1, 1000)
-            stream.metadata["title"] = track
-            self._video[track] = stream
-        super()._start()
+            self._container.add_mux_stream("vp8", width=width, height=height).metadata["title"] = track
+        self._container.start_encoding()
+        head = self._head.getvalue()
+        info = head.index(b"\x15\x49\xa9\x66") + 4  # Info; FFmpeg gives it a size of one byte
+        assert 0x80 <= head[info] <= 0xFF - 11
+        self._duration_at = info + 1 + 3
+        duration = b"\x44\x89\x88" + bytes(8)  # Duration, a double in milliseconds: written at the end
+        self._disk.write(head[:info] + bytes([head[info] + len(duration)]) + duration + head[info + 1 :])
         waiting, self._waiting = self._waiting or [], None
-        for pcm in waiting:
-            super().write(pcm)
-        for early in self._early:
-            self.write_video(*early)
-        self._early.clear()
+        return np.concatenate(waiting)
+
+    def _write_cluster(self, voices: Sequence[av.Packet[av.AudioStream]]) -> None:
+        # The head says how much of the first packet is the encoder's delay; times count from its beginning.
+        delay = self._stream.codec_context.delay or 0
+        for packet in voices:
+            assert packet.pts is not None
+            time = Fraction(packet.pts + delay) / self._sample_rate * 1000
+            self._blocks.append((max(0, round(time)), 1, True, bytes(packet)))
+        self._blocks.sort(key=lambda block: block[0])
+        # A block's time is 16 bits from its cluster's on.
+        for start, blocks in groupby(self._blocks, key=lambda block: block[0] // 10_000 * 10_000):
+            cluster = _element(b"\xe7", start.to_bytes(8, "big")) + b"".join(
+                _element(b"\xa3", struct.pack(">BhB", 0x80 | number, time - start, 0x80 if key else 0) + payload)
+                for time, number, key, payload in blocks
+            )
+            self._disk.write(_element(b"\x1f\x43\xb6\x75", cluster))
+        self._blocks.clear()
 
     def close(self) -> None:
         try:
             if self._waiting is not None:
-                self._begin()
-        except Exception:
-            self._abandon()
-            raise
-        super().close()
+                self._closing = True
+                # Players refuse a file without a single packet; one frame of silence is an empty recording they open.
+                self.write(np.zeros((0 if self._waited else self._sample_rate // 50, 2), np.int16))
+            self._write_cluster(self._stream.encode(None))
+            if self._duration_at is not None:
+                duration = struct.pack(">d", self._samples / self._sample_rate * 1000)
+                os.pwrite(self._disk.fileno(), duration, self._duration_at)
+        finally:
+            self._disk.close()
+            self._container.close()
+
+
+def _element(identifier: bytes, content: bytes) -> bytes:
+    """Return an EBML element, its size in eight bytes (RFC 8794, 4.4)."""
+    return identifier + (len(content) | 1 << 56).to_bytes(8, "big") + content
 
 
 class Recorder(DiskWriter):

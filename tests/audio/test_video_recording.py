@@ -23,7 +23,7 @@ def vp8_frames(count: int, width: int = 160, height: int = 120) -> list[bytes]:
     codec.options = {"deadline": "realtime", "lag-in-frames": "0"}
     frames = []
     for number in range(count):
-        picture = av.VideoFrame.from_ndarray(np.full((height, width, 3), 5 * number, np.uint8), format="rgb24")
+        picture = av.VideoFrame.from_ndarray(np.full((height, width, 3), 5 * number % 256, np.uint8), format="rgb24")
         picture.pts = number
         frames += [bytes(packet) for packet in codec.encode(picture.reformat(format="yuv420p"))]
     return frames
@@ -63,6 +63,7 @@ def test_frames_lie_untouched_where_they_were_beside_both_voices(tmp_path: Path)
         assert [(160, 120), (320, 240)] == [(each.width, each.height) for each in container.streams.video]
         assert ["ours", "theirs"] == [each.metadata.get("title") for each in container.streams.video]
         assert 2 == container.streams.audio[0].channels
+        assert container.duration == pytest.approx(2_000_000, abs=1000)
         packets = [packet for packet in container.demux() if packet.size]
     for index, name, frames, start, step in ((1, "ours", ours, 0.1, 0.1), (2, "theirs", theirs, 0.5, 0.2)):
         found = [packet for packet in packets if packet.stream_index == index]
@@ -72,7 +73,7 @@ def test_frames_lie_untouched_where_they_were_beside_both_voices(tmp_path: Path)
     with av.open(str(tmp_path / "audio.mkv")) as container:
         pcm = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
     left = np.abs(pcm[0])
-    assert 0.5 * RATE == pytest.approx(int(left[:RATE].argmax()), abs=RATE // 50)
+    assert 0.5 * RATE == pytest.approx(int(left[:RATE].argmax()), abs=RATE // 500)
     with av.open(str(tmp_path / "audio.mkv")) as container:
         pictures = [frame.to_ndarray(format="rgb24").mean() for frame in container.decode(container.streams.video[0])]
     assert pictures == sorted(pictures)
