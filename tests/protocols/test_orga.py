@@ -22,7 +22,7 @@ from rtcpeer.events import ConversationStarted, ResponseCompleted, SessionStarte
 from rtcpeer.protocols import Orga
 from rtcpeer.protocols.base import Side
 from rtcpeer.protocols.http import HttpRequest, HttpResponse, IceServer, Offer, Refusal, RequestRefused, Token
-from rtcpeer.protocols.orga import VOICES
+from rtcpeer.protocols.orga_messages import VOICES
 
 BASE = "http://127.0.0.1:8080"
 SDP = (
