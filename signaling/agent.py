@@ -28,13 +28,17 @@ from rtcpeer.events import (
     TranscriptCompleted,
 )
 from rtcpeer.protocols.base import Side
+from rtcpeer.protocols.http import Refusal, RequestRefused, SocketClosing
 from rtcpeer.said import Said
+from rtcpeer.transports.websocket import WebSocketLink
 
 from .scenario import Line, Scenario, Turn, speech_file
 
 if TYPE_CHECKING:
     from rtcpeer.audio.outgoing import Playback
     from rtcpeer.session import Session
+
+    from .desktop import Sound
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +175,7 @@ class Agent:
 
     Args:
         params: The call's parameters, as the caller set them.
+        sound: What there is to be heard, where nobody can talk to an agent; then there is no conversation.
     """
 
     def __init__(
@@ -182,8 +187,10 @@ class Agent:
         conversation_id: str,
         params: Mapping[str, Any],
         active: Callable[[], frozenset[str]],
+        sound: Sound | None = None,
     ) -> None:
         self._session = session
+        self._sound = sound
         self._session_id = session_id
         self._conversation_id = conversation_id
         self._params = params
@@ -197,11 +204,17 @@ class Agent:
 
     def change(self, scenario: Scenario) -> None:
         """Play another scenario from here on."""
+        if self._sound is not None:
+            self._sound.change(scenario)
+            return
         with contextlib.suppress(asyncio.QueueFull):  # a hundred things wait: the call is beyond steering
             self._inbox.put_nowait(scenario)
 
     async def run(self) -> None:
         """Play on an open session until the call ends, however it ends."""
+        if self._sound is not None:
+            await self._be_heard(self._sound)
+            return
         reader = asyncio.create_task(self._read())
         try:
             await self._introduce()
@@ -211,6 +224,27 @@ class Agent:
             reader.cancel()
             await self._stop_playing()
             await asyncio.gather(reader, return_exceptions=True)
+
+    def fail_sound(self) -> None:
+        """Let what is heard break off, if it is no conversation."""
+        if self._sound is not None:
+            self._sound.fail("Audio capture failed")
+
+    async def _be_heard(self, sound: Sound) -> None:
+        """Sound until the call ends; if the sound fails, say so as the protocol does."""
+        link = self._session.link
+        assert isinstance(link, WebSocketLink)
+        try:
+            await self._introduce()
+            playback = await self._session.play(sound)
+            link.stereo = sound.stereo
+            with contextlib.suppress(ConnectionLost):
+                await playback
+        except MediaError as exc:
+            closing = link.protocol.refusal_closing(RequestRefused(Refusal.INTERNAL, str(exc)))
+            link.excuse(closing or SocketClosing(1011, str(exc)))
+        finally:
+            sound.close()
 
     async def _play_on(self) -> None:
         loop = asyncio.get_running_loop()

@@ -114,6 +114,11 @@ class Call:
         if self._agent is not None:
             self._agent.change(scenario)
 
+    def fail_sound(self) -> None:
+        """Let what is heard break off, if it is no conversation."""
+        if self._agent is not None:
+            self._agent.fail_sound()
+
     async def hang_up(self) -> None:
         if self._session is not None:
             await self._session.close()

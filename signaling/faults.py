@@ -42,6 +42,8 @@ FAULTS: dict[str, Fault] = {
         Fault("calls-500", "the call breaks the server", "call"),
         Fault("calls-html", "the call is answered with an HTML page, status 200", "call"),
         Fault("calls-slow", "the call is never answered", "call"),
+        Fault("stopped-computer", "the computer is not running: nobody can listen to it (Orgo)", "call"),
+        Fault("capture-failed", "the computer's sound can't be had, or ends (Orgo)", "session"),
         Fault("bad-sdp", "the SDP answer is not one", "answer"),
         Fault("no-path", "nobody listens where the answer's candidates point", "answer"),
         Fault("malformed-events", "a message that is no JSON follows each message", "channel"),

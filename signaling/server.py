@@ -25,6 +25,7 @@ from rtcpeer.call_folder import CallFolder
 from rtcpeer.connecting import accept, accept_socket
 from rtcpeer.errors import ConfigurationError, MediaError, RemoteProtocolError
 from rtcpeer.events import ConversationStarted
+from rtcpeer.formats import FRAME_DURATION
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.protocols import PROTOCOLS, find_protocol
 from rtcpeer.protocols.base import Side, VoiceProtocol
@@ -36,6 +37,7 @@ from rtcpeer.protocols.http import (
     Refusal,
     RequestRefused,
     Ticket,
+    Token,
     Upgrade,
 )
 from rtcpeer.protocols.rtc import RtcProtocol
@@ -47,6 +49,7 @@ from rtcpeer.transports.websocket import CLOSE_DEADLINE, MESSAGE_LIMIT
 from . import doors
 from .agent import Agent
 from .calls import Call
+from .desktop import Desktop
 from .faults import STRIKE_AFTER, answer_fault, find_faults, garble, http_fault, offer_fault
 from .scenario import Scenario, find_scenario
 from .tokens import TokenDesk
@@ -83,6 +86,10 @@ class MockServer:
             runs, for the calls under way as well.
         faults: What goes wrong; may be changed while the mock runs.
         cors_origins: Pages that may call the vendors' routes; ``None``: any on loopback, none elsewhere.
+        audio_source: What the computer sounds that Orgo's clients listen to: ``pulse`` or ``pulse:SINK``, what a real
+            desktop sends to its speaker; ``tone``; or a file, once, from its beginning for each call. ``None``: what
+            the scenario's agent says, again and again.
+        audio_batch: Frames of 20 ms in each message of it.
         record: A folder for one call folder a call; its audio has left what the mock said, right what it heard.
         max_calls: At once; one more is refused with 429.
         clock: Unix time in seconds, for tokens.
@@ -106,6 +113,8 @@ class MockServer:
         netem: str | NetworkConditions | None = None,
         faults: Iterable[str] = (),
         cors_origins: Sequence[str] | None = None,
+        audio_source: str | None = None,
+        audio_batch: int = 1,
         record: Path | None = None,
         tls: ssl.SSLContext | None = None,
         max_calls: int = 64,
@@ -122,6 +131,10 @@ class MockServer:
             turn_credentials(turn_secret, now=0.0)  # refuses an empty one
         if not 0 < max_calls < RECORDS:
             raise ConfigurationError(f"max_calls is {max_calls}: give 1 to {RECORDS - 1}")
+        if not 1 <= audio_batch <= 50:
+            raise ConfigurationError(f"audio_batch is {audio_batch}: give 1 to 50 frames of 20 ms")
+        self._desktop = Desktop(audio_source)
+        self._audio_batch = audio_batch
         self.protocols = tuple(find_protocol(protocol) for protocol in protocols)
         self.api_key = api_key
         self.tokens = TokenDesk(api_key)
@@ -238,6 +251,7 @@ class MockServer:
         # A call that was being answered while we hung up on the others.
         await asyncio.gather(*(call.hang_up() for call in self._running), return_exceptions=True)
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self._desktop.aclose()
 
     # The vendors' routes
 
@@ -325,11 +339,27 @@ class MockServer:
             self._check_credential(protocol, upgrade.token)
         if "calls-slow" in self._faults:
             await self._never()
+        if protocol.audio_in is None:
+            await self._start_computer()
         return upgrade
+
+    async def _start_computer(self) -> None:
+        """Raises RequestRefused: there is nothing to be heard."""
+        if "stopped-computer" in self._faults:
+            raise RequestRefused(Refusal.UNAVAILABLE, "Computer is not running")
+        if "capture-failed" in self._faults:
+            raise RequestRefused(Refusal.INTERNAL, "Failed to start audio capture")
+        try:
+            await self._desktop.start()
+        except MediaError as exc:
+            logger.warning("no sound for a listener: %s", exc)
+            raise RequestRefused(Refusal.INTERNAL, "Failed to start audio capture") from exc
 
     def _check_credential(self, protocol: type[WebSocketProtocol], credential: str | None) -> None:
         """Raises RequestRefused: neither a token of ours that is alive, nor the key where it will do."""
-        if not (protocol.profile.key_opens and self.tokens.knows_key(credential)):
+        if protocol.profile.token_stays:
+            self.tokens.check_password(credential)
+        elif not (protocol.profile.key_opens and self.tokens.knows_key(credential)):
             self.tokens.check(credential, self._clock())
 
     async def _take_call(
@@ -341,6 +371,8 @@ class MockServer:
     ) -> Call:
         speaker = garble(protocol, lambda: self._faults)(Side.SERVER, upgrade.params)
         assert isinstance(speaker, WebSocketProtocol)
+        if speaker.audio_in is None and speaker.audio_out is not None:
+            speaker.audio_out = replace(speaker.audio_out, chunk=self._audio_batch * FRAME_DURATION)
         speaker.admit = lambda credential: self._check_credential(protocol, credential)
         transport = request.transport
         session = await accept_socket(
@@ -391,6 +423,8 @@ class MockServer:
             raise RequestRefused(Refusal.BAD_API_KEY, "Incorrect or inactive API key provided.")
         ttl = -1.0 if "expired-token" in self._faults else protocol.profile.token_lifetime
         token = self.tokens.issue(self._clock(), ttl=ttl)
+        if protocol.profile.token_stays and "expired-token" not in self._faults:
+            token = Token(self.tokens.password)
         # Where the caller reached us is where it will reach the socket.
         origin = urlsplit(request.url)
         ticket = Ticket(
@@ -457,6 +491,7 @@ class MockServer:
             conversation_id=id,
             params=params,
             active=lambda: self._faults,
+            sound=self._desktop.listen(self._scenario) if _only_heard(session.protocol) else None,
         )
         call = Call(id, session, agent, started_at=self._clock())
         self._keep_recording(call, session)
@@ -512,6 +547,8 @@ class MockServer:
             self._send_off(call.hang_up())
         elif "close-channel" in self._faults:
             call.close_channel()
+        elif "capture-failed" in self._faults:
+            call.fail_sound()
 
     def _send_off(self, errand: Any) -> None:
         task = asyncio.get_running_loop().create_task(errand)
@@ -555,6 +592,11 @@ def _asked(request: web.Request, body: bytes = b"") -> HttpRequest:
 
 def _to_aiohttp(response: HttpResponse, headers: dict[str, str]) -> web.Response:
     return web.Response(status=response.status, headers={**response.headers, **headers}, body=response.body)
+
+
+def _only_heard(protocol: VoiceProtocol) -> bool:
+    """Nobody can talk to the far end: it is no agent, it is a computer's speaker."""
+    return protocol.profile.transport == "ws" and protocol.audio_in is None
 
 
 def _is_loopback(host: str) -> bool:

@@ -42,6 +42,8 @@ class TokenDesk:
     def __init__(self, api_key: str, *, ttl: float = TTL, capacity: int = 100_000) -> None:
         self._api_key = api_key.encode()
         self._secret = secrets.token_bytes(32)
+        self.password = secrets.token_hex(10)
+        """What opens as many sockets as one likes, for protocols whose token is a password; 20 digits, as Orgo's."""
         self._ttl = ttl
         self._capacity = capacity
         self._spent: dict[str, float] = {}
@@ -49,6 +51,13 @@ class TokenDesk:
     def knows_key(self, api_key: str | None) -> bool:
         """Whether this is our key; takes as long for a near miss as for a far one."""
         return hmac.compare_digest((api_key or "").encode(errors="surrogateescape"), self._api_key)
+
+    def check_password(self, password: str | None) -> None:
+        """Raises RequestRefused: there is none, or it is not ours."""
+        if not password:
+            raise RequestRefused(Refusal.NO_CREDENTIAL, "Not authenticated")
+        if not hmac.compare_digest(password.encode(errors="surrogateescape"), self.password.encode()):
+            raise RequestRefused(Refusal.BAD_TOKEN, "Invalid token")
 
     def issue(self, now: float, *, ttl: float | None = None) -> Token:
         """Make a token; a ``ttl`` below zero makes one that was dead before it left."""

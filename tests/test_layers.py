@@ -22,7 +22,7 @@ LAYERS: dict[str, tuple[int, set[str]]] = {
     "rtcpeer.auth": (4, {"aiohttp"}),
     "rtcpeer.connecting": (4, {"aiohttp"}),
     "rtcpeer.proxy": (4, {"aiohttp"}),
-    "signaling": (5, {"numpy", "av", "aiohttp", "jwt"}),
+    "signaling": (5, {"numpy", "av", "aiohttp", "jwt", "pasimple"}),
     "rtcpeer.__main__": (6, set()),
     "rtcpeer.cli": (6, {"aiohttp", "numpy", "rich", "typer", "click", "av"}),
     "rtcpeer.report": (6, set()),

@@ -23,6 +23,8 @@ from .resample import Resampler, map_channels
 _FRAME = VOICE.frame_samples
 _RATE = VOICE.sample_rate
 
+# One frame for the tick that may be due now, one for the network.
+_FIRST_LEAD = 0.04
 _LOWEST_LEAD = 0.02
 _HIGHEST_LEAD = 0.2
 # A gap longer than this was not the network's: the voice paused.
@@ -54,14 +56,13 @@ class StreamPlayout:
 
     Args:
         live: The far end sends in real time, pauses included; what piles up is dropped down to the lead.
-        lead: Seconds, to begin with.
     """
 
-    def __init__(self, *, live: bool = False, lead: float = 0.04) -> None:
+    def __init__(self, *, live: bool) -> None:
         self.stats = InboundAudioStats()
         self.resets = 0
         """How often it was dropped down to the lead."""
-        self.lead = lead
+        self.lead = _FIRST_LEAD
         """Seconds for which the first piece of a voice is held back."""
         self._live = live
         # The oldest is dropped and counted when more waits than LIMIT, or LIVE_LIMIT beyond what has to.

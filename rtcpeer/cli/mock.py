@@ -46,6 +46,17 @@ def mock(
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate and its chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
+    audio_source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="pulse[:SINK]|FILE|tone",
+            show_default="what the scenario's agent says",
+            help="What the computer sounds that Orgo's clients listen to; pulse is a desktop's real sound.",
+        ),
+    ] = None,
+    audio_batch: Annotated[
+        int, typer.Option(metavar="FRAMES", min=1, max=50, help="Frames of 20 ms in each message of it.")
+    ] = 1,
     record: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Leave a call folder for each call in there.")
     ] = None,
@@ -79,6 +90,8 @@ def mock(
         netem=netem,
         faults=fault or (),
         cors_origins=cors_origin,
+        audio_source=audio_source,
+        audio_batch=audio_batch,
         record=record,
         tls=_tls(tls_cert, tls_key),
     )

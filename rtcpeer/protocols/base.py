@@ -98,8 +98,6 @@ class WireAudio:
     live: bool = True
     """Sent in real time, silence included, so that what piles up is delay. Otherwise only what is spoken is sent, and
     may come as fast as it is made."""
-    lead: float = 0.04
-    """Seconds for which whoever hears it holds back the first piece; more, if that turns out to be too little."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Orgo(WebSocketProtocol):
         "channels": one_of(1, 2),
         "host": checked_host,
     }
-    audio_out = WireAudio(AudioFormat(24_000), lead=0.02)
+    audio_out = WireAudio(AudioFormat(24_000))
 
     def __init__(self, side: Side, params: Mapping[str, Any] | None = None) -> None:
         super().__init__(side, params)

@@ -168,8 +168,10 @@ class WebSocketLink(Link):
 
         self._mouth: _Mouth | None = None
         self._ahead = False
+        self.stereo: Callable[[], NDArray[np.int16]] | None = None
+        """Asked for each frame that is sent: the same with both sides, ``(960, 2)``; a session says the average."""
         hears = protocol.hears
-        self._playout = StreamPlayout() if hears is None else StreamPlayout(live=hears.live, lead=hears.lead)
+        self._playout = StreamPlayout(live=hears is not None and hears.live)
         self._decoders: dict[tuple[str, AudioFormat, int], WireDecoder] = {}
         self._newest = 0
         self._said = OutboundAudioStats()
@@ -235,6 +237,8 @@ class WebSocketLink(Link):
         return self.protocol.sends is not None and self.protocol.sends.live
 
     def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
+        if self.stereo is not None:
+            pcm = self.stereo()
         if not self._ahead and (mouth := self._speaking()) is not None:
             self._queue_audio(mouth, mouth.feed(pcm))
 
@@ -531,14 +535,18 @@ class WebSocketLink(Link):
     def _refuse(self, refused: RemoteProtocolError) -> None:
         """Hang up on who said what can't be had; ``close`` says why."""
         closing = self.protocol.refusal_closing(refused) if isinstance(refused, RequestRefused) else None
-        self._closing = closing or SocketClosing(1008, str(refused))
-        with contextlib.suppress(ConnectionLost):
-            self.send_messages(self._closing.messages)
+        self.excuse(closing or SocketClosing(1008, str(refused)))
         if self._greeted.done():
             self._listener.on_refused(str(refused))
             self._end("lost", f"hung up: {refused}")
         else:
             self._greeted.set_exception(refused)
+
+    def excuse(self, closing: SocketClosing) -> None:
+        """Say why it is going to end: in words now, with the code when it is closed."""
+        self._closing = closing
+        with contextlib.suppress(ConnectionLost):
+            self.send_messages(closing.messages)
 
     def _on_close(self, closing: SocketClosing) -> None:
         self._gone = True
@@ -579,6 +587,8 @@ class _Mouth:
 
     def feed(self, pcm: NDArray[np.int16]) -> list[bytes]:
         self._fed = True
+        if pcm.shape[1] != self._resampler.source.channels:
+            self._resampler = Resampler(AudioFormat(VOICE.sample_rate, pcm.shape[1]), self.wire.format)
         self._rest = np.concatenate([self._rest, self._resampler.feed(pcm)])
         pieces = []
         while len(self._rest) >= self._samples:
