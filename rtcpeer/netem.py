@@ -162,6 +162,10 @@ class NetworkConditions:
         """It does nothing."""
         return self == NetworkConditions(all=self.all)
 
+    def for_stream(self) -> NetworkConditions:
+        """Return what is left of it above TCP, which repairs losses and restores order: delay, rate, stalls."""
+        return NetworkConditions(delay=self.delay, jitter=self.jitter, rate=self.rate, stall=self.stall)
+
     def __str__(self) -> str:
         """Return the text that ``parse`` reads back."""
         parts = []
@@ -325,8 +329,9 @@ class StreamEmulator:
 
     @conditions.setter
     def conditions(self, conditions: NetworkConditions) -> None:
+        left = conditions.for_stream()
         for name in ("loss", "reorder", "duplicate", "outage", "queue"):
-            if getattr(conditions, name):
+            if getattr(conditions, name) != getattr(left, name):
                 raise ConfigurationError(
                     f"netem {name}: a WebSocket loses, doubles and reorders nothing; give delay, jitter, rate, stall"
                 )

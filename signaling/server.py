@@ -379,7 +379,7 @@ class MockServer:
             speaker,
             socket,
             abort=lambda: transport.abort() if transport is not None else None,
-            netem=self._netem,
+            netem=self._netem.for_stream(),
             netem_seed=next(self._networks),
         )
         return self._start_call(session, upgrade.params)

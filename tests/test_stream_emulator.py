@@ -45,6 +45,15 @@ def test_nothing_overtakes(messages: list[tuple[int, float]]):
     assert len(messages) == emulator.stats.packets_sent
 
 
+def test_what_is_left_for_a_stream_is_delay_rate_and_stalls():
+    everything = "loss=5%,burst=2,delay=20ms,jitter=5ms,ordered=1,rate=64kbit,queue=5,stall=1s+1s,duplicate=1%"
+
+    left = NetworkConditions.parse(everything).for_stream()
+
+    assert NetworkConditions.parse("delay=20ms,jitter=5ms,rate=64kbit,stall=1s+1s") == left
+    assert left == StreamEmulator(left, 1).conditions
+
+
 @pytest.mark.parametrize(
     "conditions", ["loss=5%", "loss=5%,burst=3", "delay=20ms,reorder=1%", "duplicate=1%", "outage=1s+1s"]
 )

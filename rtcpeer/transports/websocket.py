@@ -490,8 +490,7 @@ class WebSocketLink(Link):
         }
 
     def impair(self, conditions: NetworkConditions) -> None:
-        """Raises ConfigurationError: conditions that a stream does not know."""
-        self._out.emulator.conditions = self._in.emulator.conditions = conditions
+        self._out.emulator.conditions = self._in.emulator.conditions = conditions.for_stream()
 
     # Ending
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 
 from rtcpeer.protocols import PROTOCOLS
 from rtcpeer.protocols.base import AudioChunk
@@ -31,9 +32,10 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_demo_makes_a_real_call_prints_its_transcript_and_leaves_both_voices(tmp_path: Path):
+@pytest.mark.parametrize("protocol", ["orga", "orbitali"])
+def test_demo_makes_a_real_call_prints_its_transcript_and_leaves_both_voices(tmp_path: Path, protocol: str):
     out = tmp_path / "demo"
-    done = run("demo", "--out", out, "--json")
+    done = run("demo", "--protocol", protocol, "--out", out, "--json")
 
     assert 0 == done.returncode, done.stderr
     assert [json.loads(line) for line in done.stdout.splitlines()] == [

@@ -282,6 +282,14 @@ async def test_faulty_messages_are_reported_and_end_nothing(mock, fault, tmp_pat
         assert "<emotion>Fine.</emotion>" == (await session.listen(timeout=DEADLINE)).text
 
 
+async def test_network_of_the_mock_is_what_a_stream_knows_of_it(mock):
+    mock.netem = "loss=5%,delay=100ms"
+    async with calling(mock) as session:
+        assert 0.1 <= session.phases["ready"]
+        mock.netem = "loss=50%,delay=1ms"
+        await until(lambda: mock.calls[0].to_dict()["stats"]["netem"]["conditions"] == "delay=1ms")
+
+
 async def test_caller_that_vanishes_ends_its_call(mock):
     session = await calling(mock)
     await session.abandon()
