@@ -51,7 +51,12 @@ def join(
     speaker: Annotated[bool, typer.Option("--speaker", help="Let the speaker sound what is heard.")] = False,
     rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate of `--play -`.")] = 24_000,
     record: Annotated[Path | None, typer.Option(metavar="DIR", help="Leave the call folder here.")] = None,
-    record_format: Annotated[Literal["ogg", "wav", "mka"], typer.Option(help="Of the recording.")] = "ogg",
+    record_format: Annotated[
+        Literal["ogg", "wav", "mka"], typer.Option(help="Of the recording; mka becomes .mkv when there is video.")
+    ] = "ogg",
+    record_received: Annotated[
+        bool, typer.Option("--record-received", help="Leave received.ogg there, too: the packets as they came.")
+    ] = False,
     duration: Annotated[
         float | None,
         typer.Option(
@@ -87,6 +92,8 @@ def join(
     found = find_protocol(protocol)
     if settings:
         found.update(settings)  # refused now, rather than in mid-call
+    if record_received and record is None:
+        raise ConfigurationError("--record-received needs a folder: give --record DIR")
     credential = _credential(context, url, token=token, api_key=api_key, session_config_url=session_config_url)
     console = CallConsole(as_json=json_)
     connecting = connect(
@@ -101,6 +108,7 @@ def join(
         ice_policy=ice_policy,
         record=record,
         record_format=record_format,
+        record_received=record_received,
         netem=netem,
         on_session=console.watch,
     )

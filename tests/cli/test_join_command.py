@@ -160,12 +160,17 @@ async def test_recording_may_have_another_format(mock: MockServer, question: Pat
             *("--record", tmp_path / format, "--record-format", format, *extra),
         )
 
-    for done in await asyncio.gather(join("wav", "--no-transcribe"), join("mka", "--no-transcribe")):
+    received = ("--no-transcribe", "--record-received")
+    for done in await asyncio.gather(join("wav", *received), join("mka", "--no-transcribe")):
         assert (0, "") == (done.code, done.out)
         assert "you  " not in done.err
     for format in ("wav", "mka"):
         check_voices(read_recording(tmp_path / format / f"audio.{format}"))
     assert [False, False] == [call.params["return_transcription"] for call in mock.calls]
+    assert not (tmp_path / "mka" / "received.ogg").exists()
+    with av.open(str(tmp_path / "wav" / "received.ogg")) as container:
+        heard = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+    assert AGENT == pytest.approx(spectrum.dominant_frequency(spectrum.loudest(heard.T, 48_000, 0.2), 48_000), abs=3)
 
 
 async def test_what_comes_on_stdin_is_said(mock: MockServer, tmp_path: Path):
@@ -244,6 +249,7 @@ async def test_what_cannot_be_done_is_one_line_and_exit_2(mock: MockServer, ques
         (("orga", url, *key, "--play", tmp_path), "is a folder"),
         (("orga", url, *key, "--play", "-", "--rate", "123"), "sample rate 123"),
         (("orga", url, *key, "--record", "/proc/nowhere"), "another folder"),
+        (("orga", url, *key, "--record-received"), "give --record DIR"),
         (("orga", url, *key, "--record", tmp_path / "full"), "holds a call already"),
         (("orga", url, *key, "--param", "colour=red"), "colour"),
         (("orga", url, *key, "--param", "temperature"), "key=value"),
