@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rtcpeer.audio.sources import QueueSource
+from rtcpeer.audio.sources import QueueSource, open_source
 from rtcpeer.commands import Interrupt
 from rtcpeer.errors import ConnectionLost, LocalProtocolError, MediaError, RtcPeerError
 from rtcpeer.events import (
@@ -26,16 +26,20 @@ from rtcpeer.events import (
     SpeechStarted,
     SpeechStopped,
     TranscriptCompleted,
+    TranscriptUpdated,
 )
 from rtcpeer.protocols.base import Side
 from rtcpeer.protocols.http import Refusal, RequestRefused, SocketClosing
 from rtcpeer.said import Said
 from rtcpeer.transports.websocket import WebSocketLink
 
+from .ahead import Ahead
 from .scenario import Line, Scenario, Turn, speech_file
 
 if TYPE_CHECKING:
     from rtcpeer.audio.outgoing import Playback
+    from rtcpeer.audio.source import Source
+    from rtcpeer.protocols.base import VoiceProtocol
     from rtcpeer.session import Session
 
     from .desktop import Sound
@@ -63,6 +67,8 @@ class Hush:
 
     interrupted: bool
     """The user cut in; otherwise nobody did."""
+    reason: str = "barge-in"
+    """Of the interruption, as the caller gets to read it."""
 
 
 Action = Tell | Speak | Hush
@@ -170,6 +176,12 @@ class Director:
             yield Tell(TranscriptCompleted("user", self._answering.heard, self._answering.heard))
 
 
+def _director_for(protocol: VoiceProtocol) -> type[Director]:
+    from .listening import ListeningDirector  # it is one of ours
+
+    return ListeningDirector if TranscriptUpdated in protocol.speaks[Side.SERVER] else Director
+
+
 class Agent:
     """Plays the server's side of one call; ``run`` returns when the call is over.
 
@@ -196,7 +208,9 @@ class Agent:
         self._params = params
         self.interruptions: deque[float] = deque(maxlen=100)
         """Seconds of speech that had been played each time the user cut in; the last hundred."""
-        self._director = Director(scenario, transcribe=bool(params.get("return_transcription", True)), active=active)
+        self._director = _director_for(session.protocol)(
+            scenario, transcribe=bool(params.get("return_transcription", True)), active=active
+        )
         # Small: the reader waits when it is full, and the session's own log is what keeps the rest.
         self._inbox: asyncio.Queue[Said | Scenario | Playback | None] = asyncio.Queue(100)
         self._playback: Playback | None = None
@@ -293,12 +307,12 @@ class Agent:
             match action:
                 case Tell(event):
                     await self._tell(event)
-                case Hush(interrupted):
+                case Hush(interrupted, reason):
                     played = None if self._playback is None else self._playback.played
                     await self._stop_playing()
                     if interrupted and played is not None:
                         self.interruptions.append(played)
-                        await self._tell(Interrupted(round(played, 3), "barge-in"))
+                        await self._tell(Interrupted(round(played, 3), reason))
                 case Speak(what):
                     with contextlib.suppress(ConnectionLost):  # gone in between: the session's events end as well
                         await self._speak(what)
@@ -315,14 +329,21 @@ class Agent:
     async def _speak(self, what: str) -> None:
         match what:
             case "tone":
-                self._playback = await self._session.play("tone")
+                self._playback = await self._session.play(self._ahead(open_source("tone")))
             case "echo":
                 queue = QueueSource(name="echo")
-                self._playback = await self._session.play(queue)
+                self._playback = await self._session.play(self._ahead(queue))
                 self._companion = asyncio.create_task(self._echo(queue))
             case _:
-                self._playback = await self._session.play(speech_file(what))
+                self._playback = await self._session.play(self._ahead(open_source(speech_file(what))))
                 self._companion = asyncio.create_task(self._report(self._playback))
+
+    def _ahead(self, source: Source) -> Source:
+        """Let it leave before it is due, where the protocol's clients wait for that."""
+        link, wire = self._session.link, self._session.protocol.sends
+        if wire is None or wire.ahead == 0 or not isinstance(link, WebSocketLink):
+            return source
+        return Ahead(source, link, wire.ahead)
 
     async def _stop_playing(self) -> None:
         if self._playback is not None:

@@ -94,6 +94,9 @@ class Call:
         session = self._session
         try:
             await session.opened()
+            # The first message may have brought more.
+            self.params |= session.protocol.params
+            self.settings = dict(self.params)
             self.state = "open"
             on_open()
             await self._agent.run()

@@ -31,6 +31,8 @@ class Turn:
     heard: str
     """What the user is said to have said."""
     answer: Line
+    confidence: float | None = None
+    """How sure the recogniser pretends to be, 0 to 1; ``None``: it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
