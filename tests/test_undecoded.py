@@ -33,6 +33,7 @@ from rtcpeer import (
     Unsupported,
 )
 from rtcpeer.audio.opus import OpusDecoder
+from rtcpeer.audio.packets import SILENT_PACKET
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.transports.sdp import telephone_event_types
 
@@ -165,6 +166,31 @@ async def test_a_packet_source_that_fails_is_reported_and_the_call_goes_on():
         await until(lambda: 3 == sum(isinstance(entry.said, ErrorReported) for entry in ours.events.entries()))
         await ours.play(ToneSource(440.0))
         await hear_tone(theirs, 440)
+
+
+class Counting(PacketSource):
+    """20 ms of silence each, numbered as a test likes."""
+
+    def __init__(self, numbers: list[int]) -> None:
+        self._numbers = list(numbers)
+        self._sent = 0
+
+    def read(self) -> OpusPacket | None:
+        if not self._numbers:
+            return None
+        self._sent += 1
+        payload = SILENT_PACKET + bytes(2000 if self._sent == 4 else 0)  # more than a datagram
+        return OpusPacket(payload, self._sent * 960, self._numbers.pop(0))
+
+
+async def test_numbers_that_make_no_sense_end_neither_the_call_nor_the_stream():
+    # SRTP refuses a number that was used (RFC 3711, 3.3.2), and leaps of half the numbers.
+    async with call() as (ours, theirs):
+        await (await ours.play_packets(Counting([0, 0, 0, 1, -500, -499, 70_000, 70_001, 10**12])))
+        received = theirs.stats()["inbound_audio"]["packets_received"]
+        await ours.play(ToneSource(440.0))
+        await hear_tone(theirs, 440)
+        assert theirs.stats()["inbound_audio"]["packets_received"] > received
 
 
 async def test_cancelled_packets_are_sent_no_more(tmp_path: Path):

@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 LONGEST_DATAGRAM = 1484
 """Bytes: libsrtp's buffer here holds 1500, trailer included; nothing longer crosses an Ethernet."""
+LONGEST_PACKET = LONGEST_DATAGRAM - 16
+"""Bytes of an RTP packet before SRTP's tag is added."""
 
 _PRIVATE: dict[type, tuple[str, ...]] = {
     RTCPeerConnection: (
@@ -244,10 +246,14 @@ class AudioSender:
 
     def _send(self, packet: bytes, payload: bytes, rtp_timestamp: int) -> None:
         sender: Any = self._sender
+        if len(packet) > LONGEST_PACKET:
+            return  # no Opus packet is so long, whoever made it
         try:
             _send_rtp(sender.transport, packet)
         except (ConnectionError, OSError):
             return  # the transport is going down and says so itself
+        except SrtpError:
+            return  # somebody else's packets, two with the same number: only the first is sent
         self.packets_sent += 1
         self.bytes_sent += len(payload)
         # The pair that sender reports carry: seconds since 1900 in 32.32 bits (RFC 3550, 4).

@@ -9,6 +9,9 @@ from ..audio.jitter import MediaPacket
 HEADER_LENGTH = 12
 _header = struct.Struct("!BBHLL")
 _word_count = struct.Struct("!H")
+# RFC 3550, A.1: what still is reordering, and what still is loss.
+_MAX_MISORDER = 100
+_MAX_DROPOUT = 3000
 
 
 def parse(data: bytes) -> MediaPacket | None:
@@ -76,7 +79,8 @@ class Numbering:
     """Sequence numbers and timestamps of one outgoing stream that several origins take turns to feed.
 
     An origin counts for itself. Where another takes over, the stream goes on with the next sequence number and with a
-    timestamp that has advanced by the time that passed, one frame at least; what an origin leaves out stays missing.
+    timestamp that has advanced by the time that passed, one frame at least; so it does where an origin's own numbers
+    leap. What an origin leaves out stays missing.
 
     Args:
         sequence_number, timestamp: Of the first packet: random (RFC 3550, 5.1).
@@ -100,7 +104,9 @@ class Numbering:
         """
         if sequence is None:
             sequence = self._sequence + 1 - self._sequence_offset
-        if origin is not self._origin:
+        # SRTP refuses what lies 128 back, and takes a leap of half the numbers for one back (RFC 3711, 3.3.1).
+        ahead = sequence + self._sequence_offset - self._sequence
+        if origin is not self._origin or not -_MAX_MISORDER <= ahead < _MAX_DROPOUT:
             passed = 0 if self._at is None else max(self._frame, now - self._at)
             self._origin = origin
             self._sequence_offset = self._sequence + 1 - sequence

@@ -143,6 +143,15 @@ def test_who_takes_over_at_once_does_not_overlap_the_packet_before():
     assert (1, 960) == numbers.next("theirs", 7, 9999, 101)
 
 
+@pytest.mark.parametrize("leap", [-101, 3000, 40_000, -40_000])
+def test_an_origin_whose_numbers_leap_goes_on_with_the_next(leap: int):
+    numbers = Numbering(0, 0, frame=960)
+    numbers.next("theirs", 50_000, 0, 0)
+
+    assert (1, 4800) == numbers.next("theirs", 50_000 + leap, 77, 4800)
+    assert (2, 5760) == numbers.next("theirs", 50_001 + leap, 77 + 960, 5760)
+
+
 def test_what_is_left_out_on_purpose_leaves_no_gap():
     numbers = Numbering(0, 0, frame=960)
     numbers.next("theirs", 10, 0, 0)
