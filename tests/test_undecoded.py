@@ -28,6 +28,7 @@ from rtcpeer import (
     OpusFile,
     OpusPacket,
     PacketSource,
+    RemoteProtocolError,
     Session,
     ToneSource,
     Unsupported,
@@ -233,6 +234,24 @@ async def test_a_session_of_packets_decodes_and_encodes_nothing(monkeypatch: pyt
     assert not list((tmp_path / "call").glob("audio.*"))
 
 
+def without_opus(sdp: str) -> str:
+    """The offer of a far end that has G.711 alone."""
+    sdp = re.sub(r"^(m=audio \S+ \S+) .*(?=\r)", r"\1 0", sdp, flags=re.MULTILINE)
+    return re.sub(r"a=(rtpmap|fmtp):(?!0 )\d+ (opus|telephone|minptime|PCMA|0-15).*\r\n", "", sdp)
+
+
+async def test_a_far_end_without_opus_is_no_call_of_packets_and_other_calls_say_so():
+    with pytest.raises(RemoteProtocolError, match="needs Opus"):
+        async with call(without_opus, audio="packets"):
+            pass
+    async with call(without_opus) as (ours, _):
+        for undecoded in (lambda: ours.packets, lambda: ours.pipe(ours)):
+            with pytest.raises(Unsupported, match="pcmu"):
+                undecoded()
+        with pytest.raises(Unsupported, match="pcmu"):
+            await ours.play_packets(Counting([0]))
+
+
 def test_packets_that_no_protocol_carries_and_modes_that_do_not_exist_are_refused(tmp_path: Path):
     with pytest.raises(ConfigurationError, match="audio='mp3'"):
         rtcpeer.connect("orga", "http://127.0.0.1", token="t", audio="mp3")
@@ -360,6 +379,19 @@ async def test_keys_pass_a_pipe():
 
     assert ["4", "2"] == pressed
     assert lost <= 0
+
+
+async def test_keys_beside_g711_count_at_8_khz():
+    def g711_and_events(sdp: str) -> str:
+        number = telephone_event_types(sdp)[8_000]
+        lines = f"SAVPF 0 {number}\r\na=rtpmap:{number} telephone-event/8000\r\n"
+        return without_opus(sdp).replace("SAVPF 0\r\n", lines, 1)
+
+    async with call(g711_and_events) as (ours, theirs):
+        await ours.send_dtmf("3", duration=0.2)
+        event = await theirs.wait_for(DtmfReceived, timeout=DEADLINE)
+
+    assert DtmfReceived("3", 0.2) == event
 
 
 def without_events(sdp: str) -> str:

@@ -71,8 +71,12 @@ class StreamTimeline:
         """Expected less received (RFC 3550, A.3)."""
         return self._sequence + 1 - self.packets_received
 
-    def place(self, packet: MediaPacket, now: float) -> tuple[int, int]:
-        """Return the packet's sequence number and timestamp on the line, both from 0; ``now`` in seconds."""
+    def place(self, packet: MediaPacket, now: float, *, event: bool = False) -> tuple[int, int]:
+        """Return the packet's sequence number and timestamp on the line, both from 0; ``now`` in seconds.
+
+        Args:
+            event: A telephone event: its timestamp is that of its beginning, and the audio's go on regardless.
+        """
         self.packets_received += 1
         self.bytes_received += len(packet.payload)
         ahead = (packet.sequence_number - self._raw_sequence) & 0xFFFF
@@ -85,6 +89,10 @@ class StreamTimeline:
             self._timestamp += self._passed(now)
         elif back <= _MAX_MISORDER:
             return self._sequence - back, self._timestamp + min(leap, 0)
+        elif event and abs(leap) < _MAX_LEAP:
+            self._sequence += ahead
+            self._raw_sequence = packet.sequence_number
+            return self._sequence, self._timestamp + leap
         else:
             self._sequence += ahead
             sane = 0 <= leap <= (now - self._arrival) * _RATE + _MAX_LEAP

@@ -251,6 +251,8 @@ class RtcLink(Link):
             )
         if (name := next(iter(codecs.values()), "none")) not in DECODERS:
             raise RemoteProtocolError(f"the far end wants to hear {name}: we have {', '.join(DECODERS)}")
+        if self._playout is None and name != "opus":
+            raise RemoteProtocolError(f'the far end speaks {name}: audio="packets" needs Opus')
         self._codec = name
         # They are bundled: one transport for all lines.
         audio.receiver.transport.on("statechange", self._on_transport_state)
@@ -454,7 +456,7 @@ class RtcLink(Link):
         elif self._events.active:
             self._report_digit(self._events.expire(now))
         if self._timeline is not None:
-            sequence, timestamp = self._timeline.place(packet, now)
+            sequence, timestamp = self._timeline.place(packet, now, event=rate is not None)
             received = OpusPacket(packet.payload, timestamp, sequence, packet.marker, now)
             for watcher in self._packet_watchers:
                 watcher(received, rate is not None)

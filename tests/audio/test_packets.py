@@ -54,6 +54,19 @@ def test_another_stream_goes_on_where_the_last_one_was(jump: MediaPacket):
     assert (3, (2 + 5) * 960) == line.place(jump, 0.04 + 0.1)
 
 
+def test_a_telephone_event_has_its_own_timestamp_and_moves_no_other():
+    line = StreamTimeline()
+    placed = [
+        line.place(packet(n, ticks), n * 0.02, event=event)
+        for n, (ticks, event) in enumerate(
+            [(0, False), (960, False), (960, True), (960, True), (3840, False), (1920, True), (4800, False)]
+        )
+    ]
+
+    assert [0, 960, 960, 960, 3840, 1920, 4800] == [timestamp for _, timestamp in placed]
+    assert list(range(7)) == [sequence for sequence, _ in placed]
+
+
 def write_opus(path: Path, seconds: float = 0.4) -> list[bytes]:
     pcm = spectrum.tone(440, seconds)
     payloads = []
