@@ -28,7 +28,7 @@ from rtcpeer.events import ConversationStarted
 from rtcpeer.formats import FRAME_DURATION
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.protocols import PROTOCOLS, find_protocol
-from rtcpeer.protocols.base import Side, VoiceProtocol
+from rtcpeer.protocols.base import Profile, Side, VoiceProtocol
 from rtcpeer.protocols.http import (
     Answer,
     HttpRequest,
@@ -256,16 +256,18 @@ class MockServer:
     # The vendors' routes
 
     def _add_vendor_routes(self, app: web.Application) -> None:
-        taken: dict[str, str] = {}
+        taken: dict[str, Profile] = {}
         for protocol in self.protocols:
             profile = protocol.profile
             routes = [*profile.paths.items(), *((route, path) for path, route in profile.aliases.items())]
             for route, path in routes:
                 if path in taken:
+                    if path in profile.shared | taken[path].shared:
+                        continue
                     raise ConfigurationError(
-                        f"{taken[path]} and {protocol.profile.name} both want {path}: serve one of them"
+                        f"{taken[path].name} and {profile.name} both want {path}: serve one of them"
                     )
-                taken[path] = profile.name
+                taken[path] = profile
                 if route == "socket":
                     assert issubclass(protocol, WebSocketProtocol)
                     app.router.add_get(path, self._socket_handler(protocol), allow_head=False)
@@ -295,6 +297,8 @@ class MockServer:
 
     def _socket_handler(self, protocol: type[WebSocketProtocol]) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.StreamResponse:
+            if not web.WebSocketResponse().can_prepare(request):
+                raise web.HTTPBadRequest(text="No WebSocket upgrade")  # which must not use up a token
             asked = _asked(request)
             try:
                 response = http_fault(self._faults, "call")
@@ -309,7 +313,7 @@ class MockServer:
                 socket = await self._upgrade(request)
                 for message in closing.messages:
                     await socket.send_str(message)
-                await socket.close(code=closing.code, message=closing.reason.encode())
+                await socket.close(code=closing.code, message=closing.reason.encode()[:123])
                 return socket
             socket = await self._upgrade(request)
             call = await self._take_call(protocol, upgrade, request, socket)
@@ -341,6 +345,8 @@ class MockServer:
             await self._never()
         if protocol.audio_in is None:
             await self._start_computer()
+        if protocol.profile.token_is_spent:
+            self.tokens.spend(upgrade.token, self._clock())
         return upgrade
 
     async def _start_computer(self) -> None:

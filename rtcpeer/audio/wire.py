@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MediaError
-from ..formats import AudioFormat
+from ..formats import AudioFormat, OpusSettings
 from .mp3 import Mp3Decoder, Mp3Encoder
+from .opus import OpusDecoder, OpusEncoder
 
 
 class WireDecoder(Protocol):
@@ -56,8 +57,41 @@ class PcmCodec:
         return b""
 
 
+class OpusWireEncoder:
+    """One Opus packet of 20 ms a piece (RFC 6716). No FEC: what carries the messages loses none."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        settings = OpusSettings()
+        self._samples = audio_format.frame_samples
+        self._encoder = OpusEncoder(
+            audio_format.sample_rate,
+            channels=audio_format.channels,
+            bitrate=settings.bitrate,
+            complexity=settings.complexity,
+            application=settings.application,
+            fec=False,
+        )
+
+    def encode(self, pcm: NDArray[np.int16]) -> bytes:
+        # What is left when a voice ends is shorter than a packet: silence fills it.
+        return self._encoder.encode(np.pad(pcm, ((0, self._samples - len(pcm)), (0, 0))))
+
+    def flush(self) -> bytes:
+        return b""
+
+
+class OpusWireDecoder:
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._channels = audio_format.channels
+        self._decoder = OpusDecoder(audio_format.sample_rate, channels=audio_format.channels)
+
+    def decode(self, data: bytes) -> NDArray[np.int16]:
+        return self._decoder.decode(data) if data else np.empty((0, self._channels), np.int16)
+
+
 CODECS: Mapping[str, tuple[Callable[[AudioFormat], WireEncoder], Callable[[AudioFormat], WireDecoder]]] = {
     "pcm16": (PcmCodec, PcmCodec),
     "mp3": (Mp3Encoder, Mp3Decoder),
+    "opus": (OpusWireEncoder, OpusWireDecoder),
 }
 """Name → encoder and decoder of one stream."""

@@ -6,11 +6,12 @@ from ..errors import ConfigurationError
 from .base import Message, Profile, Side, VoiceProtocol
 from .orbitali import Orbitali
 from .orga import Orga
+from .orga_ws import OrgaWs
 from .orgo import Orgo
 from .soca import Soca
 
 PROTOCOLS: dict[str, type[VoiceProtocol]] = {
-    protocol.profile.name: protocol for protocol in (Orga, Orgo, Orbitali, Soca)
+    protocol.profile.name: protocol for protocol in (Orga, OrgaWs, Orgo, Orbitali, Soca)
 }
 
 
@@ -33,6 +34,7 @@ __all__ = [
     "Message",
     "Orbitali",
     "Orga",
+    "OrgaWs",
     "Orgo",
     "Profile",
     "Side",

@@ -62,12 +62,16 @@ class Profile:
     # WebSocket
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Further path → its route."""
+    shared: frozenset[str] = frozenset()
+    """Paths that another protocol has as well; whichever is there serves them for both."""
     session_method: Literal["GET", "POST"] = "POST"
     """Of the REST step, if there is a route ``session``."""
     backend_path: str | None = None
     """Where a backend that holds the key does the REST step for a browser; ``None``: nobody does."""
     token_lifetime: float | None = None
     """Seconds in which a token must have opened its socket; ``None``: not said."""
+    token_is_spent: bool = False
+    """It opens one socket."""
     token_stays: bool = False
     """It is a password: good for as long as it is not changed, and for as many sockets as one likes."""
     key_opens: bool = False

@@ -164,14 +164,14 @@ class OrgaHttp(RtcProtocol):
                 loc = [int(part) if part.isdecimal() else part for part in refused.field]
                 kind = "missing" if refusal is Refusal.MISSING_FIELD else "value_error"
                 return json_response(422, {"detail": [{"loc": loc, "msg": str(refused), "type": kind}]})
-            case _ if refused.refusal in _CREDENTIAL and route == "token":
+            case _ if refused.refusal in CREDENTIAL_WORDS and route == "token":
                 # As documented: the envelope stands in its own message.
-                return _error(401, _envelope("Incorrect or inactive API key provided.", "invalid_request_error"))
+                return _error(401, error_envelope("Incorrect or inactive API key provided.", "invalid_request_error"))
             case Refusal.NO_CREDENTIAL if route == "ice":
                 return _error(403, "Not authenticated")
-            case _ if refused.refusal in _CREDENTIAL:
+            case _ if refused.refusal in CREDENTIAL_WORDS:
                 # Only "Invalid ephemeral token" is documented; calls names the other two causes in prose.
-                said = _CREDENTIAL[refused.refusal] if route == "call" else "Invalid ephemeral token"
+                said = CREDENTIAL_WORDS[refused.refusal] if route == "call" else "Invalid ephemeral token"
                 return _error(401, said)
             case Refusal.USER_NOT_FOUND:
                 return _error(404, "User not found.", "not_found_error")
@@ -183,23 +183,25 @@ class OrgaHttp(RtcProtocol):
                 return _error(500, "Internal server error.", "server_error")
 
 
-_CREDENTIAL = {
+CREDENTIAL_WORDS: Mapping[Refusal, str] = {
     Refusal.BAD_API_KEY: "Invalid ephemeral token",
     Refusal.NO_CREDENTIAL: "Not authenticated",
     Refusal.BAD_TOKEN: "Invalid ephemeral token",
     Refusal.EXPIRED_TOKEN: "Ephemeral token has expired",
     Refusal.SPENT_TOKEN: "Ephemeral token was already consumed",
 }
+"""What is wrong with a credential, in the service's words."""
 
 
-def _envelope(message: object, kind: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+def error_envelope(message: object, kind: str, code: str | None = None) -> dict[str, Any]:
+    """The service's shape of an error; its pages say that ``code`` is not used as yet."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def _error(
     status: int, message: object, kind: str = "invalid_request_error", headers: Mapping[str, str] | None = None
 ) -> HttpResponse:
-    return json_response(status, _envelope(message, kind), headers)
+    return json_response(status, error_envelope(message, kind), headers)
 
 
 # Requests

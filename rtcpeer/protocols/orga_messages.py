@@ -62,20 +62,20 @@ class OrgaMessages(VoiceProtocol):
     def encode(self, said: Said) -> Iterator[Message]:
         match said:
             case UpdateSession():
-                yield self._dump({"event": "session.update", "data": self._update_data(said)})
+                yield self.dump({"event": "session.update", "data": self._update_data(said)})
             case SessionStarted(id, details):
                 session = {"object": "realtime.session", **details, "id": id}
-                yield self._dump(self._envelope("session.created", session=session))
+                yield self.dump(self._envelope("session.created", session=session))
             case ConversationStarted(id):
-                yield self._dump(self._envelope("conversation.created", conversation={"id": id}))
+                yield self.dump(self._envelope("conversation.created", conversation={"id": id}))
             case TranscriptCompleted("user", _, raw):
                 name = "conversation.item.input_audio_transcription.completed"
-                yield self._dump(self._envelope(name, transcript=raw))
+                yield self.dump(self._envelope(name, transcript=raw))
             case ResponseCompleted(_, raw):
-                yield self._dump(self._envelope("response.output_item.done", text=raw))
+                yield self.dump(self._envelope("response.output_item.done", text=raw))
             case TranscriptCompleted(speaker):
                 # The agent's words travel with its turn, in response.output_item.done.
-                raise self._unsayable(f"no message carries a transcript of the {speaker}")
+                raise self.unsayable(f"no message carries a transcript of the {speaker}")
 
     def _envelope(self, name: str, **content: Any) -> dict[str, Any]:
         if not self.legacy_events:
@@ -88,23 +88,26 @@ class OrgaMessages(VoiceProtocol):
         try:
             said = self.update(given)
         except ConfigurationError as exc:
-            raise self._unsayable(str(exc)) from exc
+            raise self.unsayable(str(exc)) from exc
         if said.modalities is not None:
             self._modalities = said.modalities
         data = {name: getattr(said, name) for name in given if name != "modalities"}
         return data | {"modalities": list(self._modalities)}
 
-    def _dump(self, content: Mapping[str, Any]) -> str:
+    def dump(self, content: Mapping[str, Any]) -> str:
         try:
             return json.dumps(content, allow_nan=False)
         except (ValueError, TypeError, RecursionError) as exc:
-            raise self._unsayable(f"what was said is no JSON: {exc}") from exc
+            raise self.unsayable(f"what was said is no JSON: {exc}") from exc
 
-    def _unsayable(self, why: str) -> LocalProtocolError:
+    def unsayable(self, why: str) -> LocalProtocolError:
         return LocalProtocolError(f"{self.profile.name} {self.side.value}: {why}")
 
     def decode(self, message: Message) -> Iterator[Said]:
-        found = load_object(message)
+        yield from self.read(load_object(message), message)
+
+    def read(self, found: Mapping[str, Any], message: Message) -> Iterator[Said]:
+        """Decode one message that was parsed already."""
         name = found.get("type") or found.get("event")
         match self.side, name:
             case Side.CLIENT, "session.created":

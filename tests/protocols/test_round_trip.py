@@ -65,6 +65,9 @@ STRATEGIES: dict[type[Said], st.SearchStrategy[Any]] = {
 
 # What a wire carries less of than others.
 CARRIED: dict[str, dict[type[Said], st.SearchStrategy[Any]]] = {
+    "orga-ws": {
+        Interrupted: st.just(Interrupted(0.0, "speech-started")),
+    },
     "orgo": {
         SessionStarted: st.just(SessionStarted("", {"sample_rate": 24_000, "channels": 1})),
     },
