@@ -380,6 +380,9 @@ def _check_for_socket(
             raise ConfigurationError(f"{name} has no session_config_url: give its api_key or a token")
         check_http_url(session_config_url)
     StreamEmulator(netem, 0)
+    full = urlsplit(url).scheme in ("ws", "wss")
+    if api_key is not None and full and "session" in protocol.profile.paths and not protocol.profile.key_opens:
+        raise ConfigurationError(f"{name}: the API key opens no socket: give the service's base URL, or a token")
     # Made for their errors: everything is known that they need, but for a token.
     if api_key is not None and not full:
         protocol.session_request(url, api_key, params)

@@ -40,7 +40,7 @@ from .events import (
 )
 from .formats import FRAME_DURATION, VOICE, AudioFormat, OpusSettings
 from .latency import TurnMeter
-from .protocols.base import AudioChunk, Side, VoiceProtocol
+from .protocols.base import Side, VoiceProtocol
 from .said import Said
 from .transports.link import NO_STATS, Link
 from .transports.media_clock import media_clock
@@ -136,7 +136,7 @@ class Session:
             ConnectionLost: the session is over.
         """
         self._live_link()
-        if self.protocol.profile.transport == "ws" and AudioChunk not in self.protocol.speaks[self.protocol.side]:
+        if not self.protocol.has_voice(self.protocol.side):
             raise Unsupported(f"{self.protocol.profile.name} has no audio from its {self.protocol.side.value}")
         if isinstance(source, str) and source == "mic":
             opened = await asyncio.to_thread(open_source, source, format=format, loop=loop, start=start)

@@ -343,7 +343,7 @@ class MockServer:
             self._check_credential(protocol, upgrade.token)
         if "calls-slow" in self._faults:
             await self._never()
-        if protocol.audio_in is None:
+        if not protocol.has_voice(Side.CLIENT):
             await self._start_computer()
         if protocol.profile.token_is_spent:
             self.tokens.spend(upgrade.token, self._clock())
@@ -377,7 +377,7 @@ class MockServer:
     ) -> Call:
         speaker = garble(protocol, lambda: self._faults)(Side.SERVER, upgrade.params)
         assert isinstance(speaker, WebSocketProtocol)
-        if speaker.audio_in is None and speaker.audio_out is not None:
+        if not speaker.has_voice(Side.CLIENT) and speaker.audio_out is not None:
             speaker.audio_out = replace(speaker.audio_out, chunk=self._audio_batch * FRAME_DURATION)
         speaker.admit = lambda credential: self._check_credential(protocol, credential)
         transport = request.transport
@@ -497,7 +497,8 @@ class MockServer:
             conversation_id=id,
             params=params,
             active=lambda: self._faults,
-            sound=self._desktop.listen(self._scenario) if _only_heard(session.protocol) else None,
+            # To whom nobody can talk is no agent: it is a computer's speaker.
+            sound=None if session.protocol.has_voice(Side.CLIENT) else self._desktop.listen(self._scenario),
         )
         call = Call(id, session, agent, started_at=self._clock())
         self._keep_recording(call, session)
@@ -598,11 +599,6 @@ def _asked(request: web.Request, body: bytes = b"") -> HttpRequest:
 
 def _to_aiohttp(response: HttpResponse, headers: dict[str, str]) -> web.Response:
     return web.Response(status=response.status, headers={**response.headers, **headers}, body=response.body)
-
-
-def _only_heard(protocol: VoiceProtocol) -> bool:
-    """Nobody can talk to the far end: it is no agent, it is a computer's speaker."""
-    return protocol.profile.transport == "ws" and protocol.audio_in is None
 
 
 def _is_loopback(host: str) -> bool:

@@ -183,7 +183,11 @@ async def _talk(session: Session, sources: list[Source], settings: dict[str, str
     try:
         if settings:
             await session.update(**settings)
-        if duration is None:
+        if duration is None and not session.protocol.has_voice(session.protocol.side):
+            # Nobody to answer us: stay for as long as there is something to be heard.
+            async for _ in session:
+                pass
+        elif duration is None:
             await say_and_hear()
         else:
             for source in sources:

@@ -137,6 +137,11 @@ class VoiceProtocol(ABC):
         self.side = side
         self.params = dict(params or {})
 
+    @classmethod
+    def has_voice(cls, side: Side) -> bool:
+        """Whether that side may say anything aloud."""
+        return cls.profile.transport == "rtc" or AudioChunk in cls.speaks[side]
+
     @property
     def sends(self) -> WireAudio | None:
         """The audio that this side says, if messages carry it."""
