@@ -314,22 +314,18 @@ def test_frames_are_spaced_by_their_timestamps_unless_they_are_far_off():
 @pytest.mark.parametrize("side", ["sent", "received"])
 async def test_video_is_recorded_beside_the_voices_as_it_was_coded(side: str, tmp_path: Path):
     folder = tmp_path / "call"
-    async with (
-        answering() as (url, far_ends),
-        rtcpeer.connect(
-            "orga",
-            url,
-            token="t",
-            video="test",
-            **({"record": folder, "record_format": "mka"} if side == "sent" else {}),
-        ) as session,
-    ):
-        (far_end,) = far_ends
+    ours = {"record": folder, "record_format": "mka"} if side == "sent" else {}
+
+    def record(sdp: str) -> str:
         if side == "received":
-            CallFolder(folder, far_end, {}, format="mka")
-        await far_end.opened()
-        await session.play(rtcpeer.ToneSource(440.0))
-        await until(lambda: far_end.stats()["inbound_video"]["frames_received"] > 12)
+            CallFolder(folder, far_ends[0], {}, format="mka")
+        return sdp
+
+    async with answering(record) as (url, far_ends):  # noqa: SIM117
+        async with rtcpeer.connect("orga", url, token="t", video="test", **ours) as session:
+            await far_ends[0].opened()
+            await session.play(rtcpeer.ToneSource(440.0))
+            await until(lambda: far_ends[0].stats()["inbound_video"]["frames_received"] > 12)
 
     about = json.loads((folder / "call.json").read_text())["audio"]
     assert about["file"] == "audio.mkv"
