@@ -33,6 +33,8 @@ from .events import (
     Interrupted,
     PhaseCompleted,
     Pong,
+    Reconnected,
+    Reconnecting,
     ResponseCompleted,
     SessionStarted,
     SpeechStarted,
@@ -45,6 +47,7 @@ from .events import (
 from .formats import AudioFormat, OpusSettings
 from .netem import NetworkConditions
 from .protocols import PROTOCOLS
+from .reconnect import Backoff
 
 if TYPE_CHECKING:
     from .audio.devices import MicrophoneSource, Speaker
@@ -104,6 +107,7 @@ __all__ = [
     "AudioFormat",
     "AudioFrame",
     "AuthError",
+    "Backoff",
     "Closed",
     "Command",
     "ConfigurationError",
@@ -137,6 +141,8 @@ __all__ = [
     "Pong",
     "ProtocolError",
     "QueueSource",
+    "Reconnected",
+    "Reconnecting",
     "RemoteProtocolError",
     "ResponseCompleted",
     "RtcPeerError",

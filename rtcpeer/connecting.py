@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -32,6 +33,8 @@ from .protocols.base import Side, VoiceProtocol
 from .protocols.http import HttpRequest, IceServer, Offer, Ticket
 from .protocols.rtc import RtcProtocol
 from .protocols.websocket import WebSocketProtocol
+from .reconnect import Backoff
+from .reconnecting import Reconnector
 from .session import Session
 from .transports.http import check_http_url, environment_proxy, exchange, redact_url
 from .transports.link import Link
@@ -45,6 +48,8 @@ TokenSource = str | Callable[[], Awaitable[str]]
 
 # A server-reflexive candidate is worth a few hundred milliseconds and no more: a dead STUN server would cost 5 s.
 GATHER_TIMEOUT = 0.5
+
+_PATIENT = Backoff()
 
 
 def connect(
@@ -67,6 +72,7 @@ def connect(
     opus: OpusSettings | None = None,
     http_timeout: float | None = 10.0,
     open_timeout: float | None = 30.0,
+    reconnect: Backoff | None = _PATIENT,
     on_session: Callable[[Session], None] | None = None,
 ) -> Connecting:
     """Join a session: ``async with connect(…) as session`` or ``session = await connect(…)``.
@@ -92,6 +98,8 @@ def connect(
         opus: How what we say is coded; ``session.set_opus`` changes it during the call.
         http_timeout: Seconds for each HTTP request; ``None`` waits for ever, here as elsewhere.
         open_timeout: Seconds until the session is open, all phases together.
+        reconnect: When to try again after the connection broke, where the protocol can go on with a session (Soca);
+            ``None``: never.
         on_session: Called with the session before anything is sent, to watch it open.
 
     Raises:
@@ -154,6 +162,7 @@ def connect(
                     netem=conditions,
                     netem_seed=netem_seed,
                     opus=opus,
+                    reconnect=reconnect,
                 )
         except BaseException as exc:
             failure: BaseException = exc
@@ -230,6 +239,7 @@ class _RtcOpening(_Opening):
         netem: NetworkConditions,
         netem_seed: int | str,
         opus: OpusSettings | None,
+        **only_for_sockets: object,
     ) -> None:
         session, protocol = self._session, self._protocol
         proxy = environment_proxy(self._url)
@@ -306,10 +316,14 @@ class _SocketOpening(_Opening):
         session_config_url: str | None,
         netem: NetworkConditions,
         netem_seed: int | str,
+        reconnect: Backoff | None,
         **only_for_rtc: object,
     ) -> None:
         session, protocol = self._session, self._protocol
         ticket = await self._ticket(api_key, token, session_config_url)
+        if ticket.session_id is None:
+            # Where nobody else names the session, its client does.
+            ticket = replace(ticket, session_id=f"sess_{time.time_ns() // 1_000_000}")
         protocol.take(ticket)
         async with self._timed("socket"):
             request = protocol.socket_request(self._url, ticket, protocol.params)
@@ -327,6 +341,34 @@ class _SocketOpening(_Opening):
             link.start()
             await link.ready()
         session.start_audio()
+        if reconnect is None or not protocol.profile.resumes:
+            return
+
+        async def redial(old: WebSocketLink) -> WebSocketLink:
+            fresh = ticket if token is None or isinstance(token, str) else replace(ticket, token=await token())
+            protocol = type(old.protocol)(Side.CLIENT, old.protocol.params)
+            protocol.take(fresh)
+            request = protocol.socket_request(self._url, fresh, protocol.params)
+            dialled = await dial(request, type(protocol), timeout=self._http_timeout)
+            link = WebSocketLink(
+                protocol,
+                session,
+                dialled.socket,
+                abort=dialled.abort,
+                release=dialled.release,
+                netem=netem,
+                netem_seed=netem_seed,
+                predecessor=old,
+            )
+            try:
+                link.start()
+                await link.ready()
+            except BaseException:
+                await link.close()
+                raise
+            return link
+
+        Reconnector(session, redial, reconnect, attempt_timeout=self._http_timeout)
 
     async def _ticket(self, api_key: str | None, token: TokenSource | None, session_config_url: str | None) -> Ticket:
         """Return what opens the socket; the one who asked with a key has it in hand for the socket as well."""

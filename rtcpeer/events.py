@@ -135,6 +135,28 @@ class Unknown(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnecting(Event):
+    """The connection broke; another is tried after a pause. What is said meanwhile is lost."""
+
+    attempt: int
+    """From 1."""
+    delay: float
+    """Seconds until it."""
+    reason: str
+    """Why the connection broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnected(Event):
+    """The session goes on over a new connection."""
+
+    state_restored: bool
+    """The far end took it for the same session; otherwise it begins anew."""
+    gap: float
+    """Seconds without a connection."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventsMissed(Event):
     """A reader fell so far behind that the log has forgotten this many events."""
 

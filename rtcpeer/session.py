@@ -83,6 +83,8 @@ class Session:
         """Set by whoever opens the session."""
         self.opening: asyncio.Task[None] | None = None
         """On the answering side: the task that waits for the transport and the channel."""
+        self.on_lost: Callable[[str], bool] | None = None
+        """Told why the connection broke; ``True``: somebody makes another, then calls ``relink`` or ``give_up``."""
         self._loop = asyncio.get_running_loop()
         self._started = started
         self._outgoing = Outgoing(on_slow=media_clock().blame)
@@ -488,7 +490,23 @@ class Session:
         self.report(ErrorReported(str(error), code="media"))
 
     def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None:
+        if reason == "lost" and self._closing is None and self.on_lost is not None and self.on_lost(detail):
+            return
         self._end(reason, detail)
+
+    def relink(self, link: Link) -> None:
+        """Go on over another link, which is open; clock, recording and what is being played go on.
+
+        Raises:
+            ConnectionLost: the session is over meanwhile; the link is still the caller's.
+        """
+        self._live_link()
+        self.link, self.protocol = link, link.protocol
+        self.undecoded.attach(link)
+
+    def give_up(self, detail: str) -> None:
+        """There will be no other link."""
+        self._end("lost", detail)
 
     async def opened(self) -> None:
         """Wait, on the answering side, until the far end can hear and be told things.

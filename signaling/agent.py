@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from rtcpeer.events import (
 )
 from rtcpeer.protocols.base import Side
 from rtcpeer.protocols.http import Refusal, RequestRefused, SocketClosing
+from rtcpeer.protocols.websocket import WebSocketProtocol
 from rtcpeer.said import Said
 from rtcpeer.transports.websocket import WebSocketLink
 
@@ -102,6 +103,17 @@ class Director:
     def due(self) -> float | None:
         """When ``tick`` wants to be called, or ``None``."""
         return self._thinking_until
+
+    @property
+    def taken(self) -> int:
+        """Turns of the script that were taken."""
+        return self._taken
+
+    def resume(self, taken: int) -> Iterator[Action]:
+        """The call is up again: so many turns were taken before."""
+        self._taken = taken
+        if self._scenario.kind != "script":
+            yield from self.begin()
 
     def begin(self) -> Iterator[Action]:
         """The call is up."""
@@ -187,6 +199,7 @@ class Agent:
 
     Args:
         params: The call's parameters, as the caller set them.
+        progress: Name of a session → turns taken in it, for those that come back; ours to change.
         sound: What there is to be heard, where nobody can talk to an agent; then there is no conversation.
     """
 
@@ -199,8 +212,10 @@ class Agent:
         conversation_id: str,
         params: Mapping[str, Any],
         active: Callable[[], frozenset[str]],
+        progress: MutableMapping[str, int] | None = None,
         sound: Sound | None = None,
     ) -> None:
+        self._progress = {} if progress is None else progress
         self._session = session
         self._sound = sound
         self._session_id = session_id
@@ -232,12 +247,24 @@ class Agent:
         reader = asyncio.create_task(self._read())
         try:
             await self._introduce()
-            await self._act(self._director.begin())
+            name = self._session_name
+            if name in self._progress:
+                await self._act(self._director.resume(self._progress[name]))
+            else:
+                await self._act(self._director.begin())
             await self._play_on()
         finally:
+            if self._session_name:
+                self._progress[self._session_name] = self._director.taken
             reader.cancel()
             await self._stop_playing()
             await asyncio.gather(reader, return_exceptions=True)
+
+    @property
+    def _session_name(self) -> str:
+        """Of a session that may go on after its connection broke; empty: there is no such thing here."""
+        protocol = self._session.protocol
+        return protocol.session_id if isinstance(protocol, WebSocketProtocol) and protocol.profile.resumes else ""
 
     def fail_sound(self) -> None:
         """Let what is heard break off, if it is no conversation."""

@@ -153,6 +153,7 @@ class MockServer:
         self._netem = NetworkConditions.of(netem)
         self._networks = (f"{seed}/{number}" for number in itertools.count(1))  # the seed of each call's network
         self._calls: list[Call] = []
+        self._progress: dict[str, int] = {}
         self._running: dict[Call, asyncio.Task[None]] = {}
         self._errands: set[asyncio.Task[None]] = set()
         self._answering = 0
@@ -497,6 +498,7 @@ class MockServer:
             conversation_id=id,
             params=params,
             active=lambda: self._faults,
+            progress=self._progress,
             # To whom nobody can talk is no agent: it is a computer's speaker.
             sound=None if session.protocol.has_voice(Side.CLIENT) else self._desktop.listen(self._scenario),
         )
@@ -532,6 +534,8 @@ class MockServer:
         if len(self._calls) > RECORDS:
             over = next(old for old in self._calls if old not in self._running)
             self._calls.remove(over)
+        for name in list(self._progress)[:-RECORDS]:
+            del self._progress[name]
         for old in self._calls[:-TAPES]:
             old.tape = None
 

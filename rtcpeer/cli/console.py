@@ -26,6 +26,8 @@ from ..events import (
     ErrorReported,
     Interrupted,
     PhaseCompleted,
+    Reconnected,
+    Reconnecting,
     SessionStarted,
     TranscriptCompleted,
     TurnMeasured,
@@ -101,6 +103,10 @@ class CallConsole:
                 line = f"answer after {turnaround:.2f} s"
             case Interrupted(played=played, reason=reason):
                 line = f"interrupted ({reason}) after {played:.2f} s"
+            case Reconnecting(attempt=attempt, delay=delay, reason=reason):
+                line = f"{reason}; attempt {attempt} to come back in {delay:.1f} s"
+            case Reconnected(state_restored=restored, gap=gap):
+                line = f"back after {gap:.2f} s{'' if restored else ', as a new session'}"
             case ErrorReported(message=message):
                 line = f"note: {message}"
             case Closed(reason="failed"):

@@ -95,8 +95,6 @@ class Soca(WebSocketProtocol):
     audio_in = WireAudio(AudioFormat(16_000))
     audio_out = WireAudio(AudioFormat(22_050), codec="mp3", live=False, marks_end=True, ahead=30.0)
 
-    session_id = ""
-    """What both sides call this session; it stays when the socket is replaced."""
     # The server's, of what it is saying:
     chat_id = ""
     sentence_id = 0
@@ -113,6 +111,7 @@ class Soca(WebSocketProtocol):
         self._sentences: dict[int, _Sentence] = {}  # the first is the one being handed on
         self._over: dict[int, None] = {}
         self._held = 0
+        self._final = False  # the answer was said to be complete
         self._texts: list[str] = []
         if side is Side.SERVER:
             self.generation = 1
@@ -291,7 +290,12 @@ class Soca(WebSocketProtocol):
             case {"stepType": "sentence"}:
                 raise ValueError("a sentence without sentenceId or chunkIndex")
             case {"stepType": "final_answer", "fullResponse": {"answers": [{"output": str(raw)}, *_]}}:
-                self._follow(found.get("seq", self.generation))
+                seq = found.get("seq", self.generation)
+                self._follow(seq)
+                if seq == self.generation:
+                    self._final = True
+                    yield from self._hand_on()
+                yield TranscriptCompleted("assistant", plain_text(raw), raw)
                 yield ResponseCompleted(plain_text(raw), raw)
             case _:
                 yield Unknown(json.dumps(found))
@@ -307,6 +311,7 @@ class Soca(WebSocketProtocol):
         self._over.clear()
         self._texts.clear()
         self._held = 0
+        self._final = False
         return True
 
     def _hear_sentence(self, id: int, index: int, found: dict[str, Any]) -> Iterator[Said]:
@@ -350,8 +355,8 @@ class Soca(WebSocketProtocol):
             sentence.held = []
             later = [other for other in self._sentences.values() if other is not sentence]
             if not sentence.over:
-                # Its end got lost if a whole sentence has come since, or more than anybody says at once.
-                if not any(other.over for other in later) and self._held <= HELD:
+                # Its end got lost if the answer is complete and so is another sentence; or if too much waits for it.
+                if not (self._final and any(other.over for other in later)) and self._held <= HELD:
                     return
                 yield AudioChunk(b"", self.audio_out.format, "mp3", self.generation)
             del self._sentences[id]

@@ -70,6 +70,8 @@ class WebSocketProtocol(VoiceProtocol):
 
     ticket = Ticket()
     """What opened this socket, on the client's side."""
+    session_id: str = ""
+    """What both sides call the session, where they call it anything; it stays when the socket is replaced."""
     admit: Callable[[str | None], None] | None = None
     """On the server's side, for protocols whose first message holds the credential: raises RequestRefused. ``None``:
     whoever is there was admitted."""

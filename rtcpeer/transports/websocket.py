@@ -122,6 +122,7 @@ class WebSocketLink(Link):
         socket: Open already, with ``autoping`` off.
         abort: Ends the connection under the socket, without a word.
         release: Lets go of what else there is, once the socket is closed.
+        predecessor: This one goes on for it: what it has received and not played yet comes first.
     """
 
     protocol: WebSocketProtocol
@@ -136,6 +137,7 @@ class WebSocketLink(Link):
         release: Callable[[], Awaitable[None]] | None = None,
         netem: NetworkConditions = CLEAN,
         netem_seed: int | str = 0,
+        predecessor: WebSocketLink | None = None,
     ) -> None:
         self.protocol = protocol
         self.failure: RtcPeerError | None = None
@@ -174,8 +176,14 @@ class WebSocketLink(Link):
         self._playout = StreamPlayout(live=hears is not None and hears.live)
         self._decoders: dict[tuple[str, AudioFormat, int], WireDecoder] = {}
         self._newest = 0
+        self._first_generation = 0  # of this link, as the playout counts them
         self._said = OutboundAudioStats()
         self._audio_dropped = 0
+        if predecessor is not None:
+            self._playout = predecessor._playout
+            self._first_generation = predecessor._first_generation + predecessor._newest + 1
+            self._said = predecessor._said
+            self._audio_dropped = predecessor._audio_dropped
 
     # Opening
 
@@ -398,7 +406,8 @@ class WebSocketLink(Link):
             case Interrupted():
                 played = self._playout.played
                 everything = self.protocol.profile.interrupt == "flush-all"
-                self._playout.flush(self._loop.time(), before=None if everything else self.protocol.generation)
+                before = None if everything else self._first_generation + self.protocol.generation
+                self._playout.flush(self._loop.time(), before=before)
                 self._newest = self.protocol.generation
                 said = Interrupted(round(played, 3), said.reason)
         self._listener.on_said(said)
@@ -426,7 +435,7 @@ class WebSocketLink(Link):
             stats.packets_received += 1
             stats.interrupted_samples += len(pcm) * VOICE.sample_rate // chunk.format.sample_rate
             return
-        self._playout.put(pcm, chunk.format, chunk.generation, self._loop.time())
+        self._playout.put(pcm, chunk.format, self._first_generation + chunk.generation, self._loop.time())
 
     def _follow_seq(self) -> None:
         """Where that is the rule, a newer turn cuts the older off, whatever message it was in."""
@@ -436,7 +445,7 @@ class WebSocketLink(Link):
             return
         self._newest = generation
         played = self._playout.played
-        if self._playout.flush(self._loop.time(), before=generation) > 0:
+        if self._playout.flush(self._loop.time(), before=self._first_generation + generation) > 0:
             self._listener.on_said(Interrupted(round(played, 3), "superseded"))
 
     # Being alive
