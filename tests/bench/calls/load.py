@@ -54,7 +54,8 @@ class FarEnd:
         self._connected = self._loop.create_future()
         self._heard = self._loop.create_future()
         self._pc.on("connectionstatechange", self._on_state)
-        self._socket: socket.socket | None = None
+        # A socket an address of ours, the one that is sent from first: libwebrtc now and then uses another.
+        self._sockets: list[tuple[socket.socket, Any]] = []
         self.measuring = False
         self.arrivals = array("q")
         """Kernel times of the audio packets that came while ``measuring``, in nanoseconds."""
@@ -99,16 +100,18 @@ class FarEnd:
             return await self._heard
 
     def take_over(self) -> None:
-        """Read the socket ourselves from now on, with the kernel's times."""
+        """Read the sockets ourselves from now on, with the kernel's times."""
         media_clock().remove(self._talk)
         pair = self._ice._nominated[1]
-        self._receive, self._address = pair.protocol.datagram_received, pair.remote_addr
-        number = pair.protocol.transport.get_extra_info("socket").fileno()
-        loop: Any = self._loop
-        loop._remove_reader(number)
-        self._socket = socket.socket(fileno=os.dup(number))
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._address = pair.remote_addr
+        for protocol in sorted(self._ice._protocols, key=lambda each: each is not pair.protocol):
+            number = protocol.transport.get_extra_info("socket").fileno()
+            loop: Any = self._loop
+            loop._remove_reader(number)
+            ours = socket.socket(fileno=os.dup(number))
+            ours.setblocking(False)
+            ours.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            self._sockets.append((ours, protocol.datagram_received))
         self._protect = self._transport._tx_srtp.protect
         media_clock().add(self._tick)
 
@@ -126,22 +129,28 @@ class FarEnd:
             pair.protocol.transport.sendto(self._transport._tx_srtp.protect(self._write()), pair.remote_addr)
 
     def _tick(self, number: int, now: float) -> None:
-        assert self._socket is not None
-        receive = self._socket.recvmsg
         try:
-            self._socket.sendto(self._protect(self._write()), self._address)
+            self._sockets[0][0].sendto(self._protect(self._write()), self._address)
+            for ours, pass_on in self._sockets:
+                self._drain(ours, pass_on)
+        except BlockingIOError:
+            return  # a full socket: that packet is lost, as it would be on a network
+        except OSError:
+            media_clock().remove(self._tick)  # it has gone: what does not come is counted
+
+    def _drain(self, ours: socket.socket, pass_on: Any) -> None:
+        receive = ours.recvmsg
+        try:
             while True:
                 data, ancillary, _, addr = receive(2048, _ANCILLARY)
                 if not is_media(data):
-                    self._receive(data, addr)
+                    pass_on(data, addr)
                 elif self.measuring:
                     seconds, nanoseconds = _timespec.unpack(ancillary[0][2])
                     self.arrivals.append(seconds * 1_000_000_000 + nanoseconds)
                     self.timestamps.append(_timestamp.unpack_from(data, 4)[0])
         except BlockingIOError:
             return
-        except OSError:
-            media_clock().remove(self._tick)  # it has gone: what does not come is counted
 
     def measure(self) -> None:
         """Begin to write down what comes."""
@@ -156,8 +165,8 @@ class FarEnd:
     async def close(self) -> None:
         media_clock().remove(self._tick)
         media_clock().remove(self._talk)
-        if self._socket is not None:
-            self._socket.close()
+        for ours, _ in self._sockets:
+            ours.close()
         await self._pc.close()
 
 

@@ -18,16 +18,20 @@ let heard = 0; // samples
 
 const started = process.hrtime.bigint();
 let given = 0; // blocks; one timer for all calls is the cheapest way
-setInterval(() => {
-  const due = Number((process.hrtime.bigint() - started) / 10_000_000n);
-  for (; given < due; given++) {
+
+/** Hand out what is due, and come back for the next: an interval of 10 ms would drift and then give two at once. */
+function feed() {
+  const passed = Number(process.hrtime.bigint() - started) / 1e6; // ms
+  for (; given * 10 <= passed; given++) {
     for (const call of calls) {
       // It wants a buffer of its own.
       call.source.onData({ samples: pcm.slice(call.at, call.at + BLOCK), ...FORMAT });
       call.at = (call.at + BLOCK) % pcm.length;
     }
   }
-}, 10);
+  setTimeout(feed, given * 10 - passed);
+}
+feed();
 
 const actions = {
   async answer({ sdp, begin }) {
