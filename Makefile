@@ -96,7 +96,7 @@ $(VENV)/.dev: $(VENV)/.made $(pinned)
 
 $(VENV)/.interop: $(VENV)/.made $(pinned)
 	@echo "installing rtcpeer, its development tools, Playwright and sounddevice into $(VENV) (once; about half a minute)" >&2
-	@$(install) --editable '.[dev,interop,devices]'
+	@$(install) --editable '.[dev,interop,devices,pulse]'
 	@touch $@ $(VENV)/.dev $(VENV)/.runtime
 
 $(VENV)/.bench: $(VENV)/.made $(pinned)

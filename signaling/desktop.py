@@ -38,6 +38,7 @@ _PREFILL = 2
 """Blocks of 20 ms that wait before captured sound begins: its clock and ours do not tick at the same moment."""
 _MOST_WAITING = 10
 _STOP_TIMEOUT = 2.0
+_BROKE_OFF = "Audio capture failed"
 
 
 class Sound(Source):
@@ -217,7 +218,7 @@ class PulseCapture:
         sound = CapturedSound(self)
         self._listeners.add(sound)
         if self._thread is None:
-            sound.fail("the capture has ended")
+            sound.fail(_BROKE_OFF)
         return sound
 
     def leave(self, sound: CapturedSound) -> None:
@@ -268,7 +269,7 @@ class PulseCapture:
         if stop is self._stop:
             self._thread = None
             for sound in self._listeners:
-                sound.fail("the capture has ended")
+                sound.fail(_BROKE_OFF)
 
 
 class Desktop:
