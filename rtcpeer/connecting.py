@@ -337,12 +337,6 @@ class _SocketOpening(_Opening):
             netem=netem,
             netem_seed=netem_seed,
         )
-        async with self._timed("ready"):
-            link.start()
-            await link.ready()
-        session.start_audio()
-        if reconnect is None or not protocol.profile.resumes:
-            return
 
         async def redial(old: WebSocketLink) -> WebSocketLink:
             fresh = ticket if token is None or isinstance(token, str) else replace(ticket, token=await token())
@@ -363,12 +357,19 @@ class _SocketOpening(_Opening):
             try:
                 link.start()
                 await link.ready()
+                if link.failure is not None:  # ready, and gone again
+                    raise link.failure
             except BaseException:
                 await link.close()
                 raise
             return link
 
-        Reconnector(session, redial, reconnect, attempt_timeout=self._http_timeout)
+        if reconnect is not None and protocol.profile.resumes:
+            Reconnector(session, redial, reconnect, attempt_timeout=self._http_timeout)
+        async with self._timed("ready"):
+            link.start()
+            await link.ready()
+        session.start_audio()
 
     async def _ticket(self, api_key: str | None, token: TokenSource | None, session_config_url: str | None) -> Ticket:
         """Return what opens the socket; the one who asked with a key has it in hand for the socket as well."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from .errors import ConnectionLost, OpenTimeout, RtcPeerError
 from .events import Reconnected, Reconnecting
@@ -16,8 +16,12 @@ from .transports.websocket import WebSocketLink
 logger = logging.getLogger(__name__)
 
 
+STABLE = 10.0
+"""Seconds after which a connection that breaks has worked; before that, the attempts go on where they were."""
+
+
 class Reconnector:
-    """Watches one session over WebSocket, from when it is open until it is over.
+    """Watches one session over WebSocket until it is over; what is lost before it was ready is lost.
 
     Args:
         redial: Opens a new link under the same session id, to go on after the old one; it cleans up after itself.
@@ -38,24 +42,33 @@ class Reconnector:
         self._backoff = backoff
         self._attempt_timeout = attempt_timeout
         self._rng = rng
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._trying = False
+        self._delays: Iterator[tuple[int, float]] = iter(())
+        self._back_at = -STABLE
         session.on_lost = self._on_lost
         session.on_close(self._stop)
 
     def _on_lost(self, detail: str) -> bool:
-        if self._task is not None and not self._task.done():
+        if self._trying:
             return True  # a link that never opened: the attempt fails, and says so
         link = self._session.link
         assert isinstance(link, WebSocketLink)
-        if link.failure is None or not link.failure.retryable:
+        if not link.was_ready or link.failure is None or not link.failure.retryable:
             return False
-        self._task = asyncio.get_running_loop().create_task(self._run(link, detail), name="rtcpeer reconnecting")
+        if self._session.now() - self._back_at >= STABLE:
+            self._delays = enumerate(self._backoff.delays(self._rng), 1)
+        self._trying = True
+        task = asyncio.get_running_loop().create_task(self._run(link, detail), name="rtcpeer reconnecting")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return True
 
     async def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, old: WebSocketLink, detail: str) -> None:
         """Try until it works, or time is up. What was received is still played out by the old link meanwhile."""
@@ -72,6 +85,9 @@ class Reconnector:
             logger.exception("reconnecting failed")
             self._session.give_up(f"{detail}; no new connection: {type(exc).__name__}")
         else:
+            # Nothing is awaited between the moment it was ready and this: what happens to it from now on is news.
+            self._trying = False
+            self._back_at = self._session.now()
             restored = link.protocol.session_id == old.protocol.session_id
             try:
                 self._session.relink(link)
@@ -85,7 +101,7 @@ class Reconnector:
     async def _try(self, old: WebSocketLink, detail: str) -> WebSocketLink:
         """Raises RtcPeerError: the last attempt failed, or one that no other can make good."""
         failure: RtcPeerError = OpenTimeout("there was no time for an attempt")
-        for attempt, delay in enumerate(self._backoff.delays(self._rng), 1):
+        for attempt, delay in self._delays:
             self._session.report(Reconnecting(attempt, round(delay, 3), detail))
             await asyncio.sleep(delay)
             try:

@@ -344,6 +344,9 @@ async def test_another_close_code_is_a_loss_unless_it_is_ours_to_mend(code: int,
                 await until(lambda: len([each for each in heard if isinstance(each, dict)]) >= 3)
                 ids = {each["session_id"] for each in heard if isinstance(each, dict)}
                 assert 1 == len(ids)
+                # It opens each time, and is gone again: two attempts are two attempts.
+                await session.wait_for(Closed, timeout=DEADLINE)
+                assert 3 == len([each for each in heard if isinstance(each, dict)])
             else:
                 closed = await session.wait_for(Closed, timeout=DEADLINE)
                 assert "lost" == closed.reason
@@ -414,3 +417,35 @@ async def test_join_takes_the_agent_and_leaves_a_recording(tmp_path: Path) -> No
     types = [json.loads(line)["type"] for line in out.decode().splitlines()]
     assert {"SessionStarted", "TranscriptUpdated", "TranscriptCompleted", "ResponseCompleted"} <= set(types)
     assert (tmp_path / "call" / "audio.ogg").stat().st_size > 1000
+
+
+async def test_join_without_reconnect_fails_when_the_connection_breaks(tmp_path: Path) -> None:
+    async with mock_of("echo") as mock:
+        command = [
+            sys.executable,
+            "-m",
+            "rtcpeer",
+            "join",
+            "soca",
+            mock.url("soca"),
+            "--agent",
+            "a1",
+            "--no-reconnect",
+        ]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            "--duration",
+            "60",
+            "--json",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"RTCPEER_API_KEY": mock.api_key},
+        )
+        await until(lambda: mock.calls and mock.calls[0].state == "open")
+        await mock.calls[0].vanish()
+        out, _ = await asyncio.wait_for(process.communicate(), 2 * DEADLINE)
+
+    assert 1 == process.returncode
+    last = json.loads(out.decode().splitlines()[-1])
+    assert ("Closed", "lost") == (last["type"], last["reason"])
+    assert "Reconnecting" not in out.decode()

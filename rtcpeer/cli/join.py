@@ -13,6 +13,7 @@ import typer
 
 from ..errors import ConfigurationError, ConnectionLost, MediaError, RtcPeerError
 from ..events import ErrorReported
+from ..reconnect import Backoff
 
 if TYPE_CHECKING:
     from ..audio.devices import Speaker
@@ -75,6 +76,9 @@ def join(
     no_transcribe: Annotated[bool, typer.Option("--no-transcribe", help="Ask for no transcripts of us.")] = False,
     video: Annotated[str | None, typer.Option(metavar="FILE|test", help="Send this as video.")] = None,
     ice_policy: Annotated[Literal["all", "relay"], typer.Option(help="relay: through TURN only.")] = "all",
+    no_reconnect: Annotated[
+        bool, typer.Option("--no-reconnect", help="A connection that breaks is the end, where a session could go on.")
+    ] = False,
     netem: Annotated[
         str | None,
         typer.Option(metavar="CONDITIONS", help="A bad network, both ways: loss=5%,delay=40ms,jitter=20ms, …"),
@@ -110,6 +114,7 @@ def join(
         record_format=record_format,
         record_received=record_received,
         netem=netem,
+        reconnect=None if no_reconnect else Backoff(),
         on_session=console.watch,
     )
 

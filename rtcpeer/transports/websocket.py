@@ -220,6 +220,10 @@ class WebSocketLink(Link):
         """
         await asyncio.shield(self._ready)
 
+    @property
+    def was_ready(self) -> bool:
+        return self._ready.done() and not self._ready.cancelled() and self._ready.exception() is None
+
     # Sending
 
     def send(self, said: Said) -> None:
