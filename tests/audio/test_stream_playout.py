@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rtcpeer.audio.stream_playout import LIMIT, LIVE_LIMIT, StreamPlayout
 from rtcpeer.formats import VOICE, AudioFormat
+from rtcpeer.netem import NetworkConditions, StreamEmulator
 
 WIRE = AudioFormat(24_000)
 FRAME = 0.02
@@ -278,3 +279,39 @@ def test_whatever_comes_every_frame_is_20_ms_and_every_sample_is_accounted_for(l
     lost = came - stats.jitter_buffer_emitted_count - stats.discarded_samples - stats.interrupted_samples
     assert -2 * len(actions) <= lost <= 0.006 * VOICE.sample_rate * len(actions)
     assert listener.playout.waiting == pytest.approx(0, abs=1e-6)
+
+
+def over_a_network(conditions: str, seconds: float, *, seed: int) -> Listener:
+    """Hear a live sine of which 20 ms are sent every 20 ms, over an emulated stream."""
+    listener = speech(live=True)
+    network = StreamEmulator(NetworkConditions.of(conditions), seed)
+    wave = sound(seconds)
+    samples = WIRE.frame_samples
+    arrivals = [network.send(2 * samples, listener.now + number * FRAME) for number in range(round(seconds / FRAME))]
+    for number, arrival in enumerate(arrivals):
+        while listener.now + FRAME < arrival:
+            listener.listen(FRAME)
+        listener.playout.put(wave[number * samples : (number + 1) * samples], WIRE, 0, arrival)
+    return listener
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_live_audio_over_a_network_that_jitters_has_no_gaps_once_the_lead_is_long_enough(seed: int):
+    listener = over_a_network("delay=80ms,jitter=40ms", 60.0, seed=seed)
+
+    stats, heard = listener.playout.stats, np.concatenate(listener.frames)
+    assert 0.02 <= listener.playout.lead <= 0.2
+    # Of a minute; and nothing is dropped.
+    assert stats.concealed_samples < 0.005 * stats.total_samples_received
+    assert (True, 0) == (stats.concealment_events <= 3, stats.discarded_samples)
+    assert 0.02 < stats.jitter_buffer_delay / stats.jitter_buffer_emitted_count < 0.12
+    assert biggest_step(heard) < NO_CLICK
+
+
+def test_live_audio_that_stalls_now_and_then_is_behind_by_no_more_than_the_limit():
+    listener = over_a_network("stall=2s+300ms/5s", 60.0, seed=0)
+
+    stats = listener.playout.stats
+    assert 12 >= stats.concealment_events
+    assert listener.playout.waiting <= listener.playout.lead + FRAME + LIVE_LIMIT + 0.01
+    assert stats.discarded_samples + stats.concealed_samples < 0.05 * stats.total_samples_received
