@@ -87,15 +87,18 @@ def join(
 ) -> None:
     """Join a session as a headless peer."""
     from ..connecting import connect
-    from ..protocols import find_protocol
+    from ..protocols import Side, find_protocol
     from .console import CallConsole
     from .signals import run_until_signal
 
     params, settings = _pairs(param, "--param"), _pairs(set_, "--set")
     params |= {name: value for name, value in (("agent_id", agent), ("computer_id", computer)) if value is not None}
     found = find_protocol(protocol)
+    # Refused now, rather than in mid-call.
     if settings:
-        found.update(settings)  # refused now, rather than in mid-call
+        found.update(settings)
+    if play and not found.has_voice(Side.CLIENT):
+        raise ConfigurationError(f"--play: {found.profile.name} has no audio from its client, one only listens")
     if record_received and record is None:
         raise ConfigurationError("--record-received needs a folder: give --record DIR")
     credential = _credential(context, url, token=token, api_key=api_key, session_config_url=session_config_url)
