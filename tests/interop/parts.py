@@ -1,4 +1,4 @@
-"""Code that is not ours against the mock and the peer: Chromium, libwebrtc in Node, coturn.
+"""Code that is not ours against the mock and the peer: Chromium, libwebrtc and ws in Node, coturn.
 
 A test whose part is missing skips and says how to get it; ``make interop`` installs what it can, and
 ``apt-packages.txt`` lists what comes from the system. Nothing leaves this machine. Every wait has a deadline, and
@@ -42,12 +42,13 @@ class Node:
 
     @classmethod
     @asynccontextmanager
-    async def run(cls, script: str, **options: Any) -> AsyncIterator[Node]:
+    async def run(cls, script: str, *, part: str = "@roamhq/wrtc", **options: Any) -> AsyncIterator[Node]:
+        """Run a script with its options; ``part`` is the npm package it needs."""
         node = shutil.which("node") or shutil.which("nodejs")
         if node is None:
             pytest.skip("Node is not installed: apt-get install nodejs npm")
-        if not (HERE / "node_modules" / "@roamhq" / "wrtc").is_dir():
-            pytest.skip("npm @roamhq/wrtc is not installed: make interop-parts, or cd tests/interop && npm ci")
+        if not (HERE / "node_modules" / part).is_dir():
+            pytest.skip(f"npm {part} is not installed: make interop-parts, or cd tests/interop && npm ci")
         process = await asyncio.create_subprocess_exec(
             node,
             script,
