@@ -32,7 +32,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("protocol", ["orga", "orbitali", "soca"])
+@pytest.mark.parametrize("protocol", ["orga", "orga-ws", "orbitali", "soca"])
 def test_demo_makes_a_real_call_prints_its_transcript_and_leaves_both_voices(tmp_path: Path, protocol: str):
     out = tmp_path / "demo"
     done = run("demo", "--protocol", protocol, "--out", out, "--json")

@@ -153,6 +153,26 @@ async def test_call_is_joined_answered_and_left_with_everything_written_down(
     assert "session.update" not in done.err
 
 
+@pytest.mark.parametrize("codec", ["pcm16", "opus"])
+async def test_orga_over_websocket_is_joined_with_pcm_or_opus(
+    mock: MockServer, question: Path, tmp_path: Path, codec: str
+):
+    done = await run(
+        *("join", "orga-ws", mock.url("orga-ws"), "--api-key", mock.api_key, "--play", question),
+        *("--record", tmp_path / "call", "--param", f"codec={codec}", "--param", "sample_rate=16000"),
+        *("--set", "instructions=Be brief.", "--no-transcribe"),
+    )
+
+    assert (0, "") == (done.code, done.out), done.err
+    assert "agent  “Fine.”" in done.err
+    assert "you  " not in done.err
+    check_voices(read_recording(tmp_path / "call" / "audio.ogg"))
+    asked = {name: mock.calls[0].params[name] for name in ("codec", "sample_rate", "return_transcription")}
+    assert {"codec": codec, "sample_rate": 16_000, "return_transcription": False} == asked
+    assert "Be brief." == mock.calls[0].settings["instructions"]
+    assert mock.api_key not in (tmp_path / "call" / "call.json").read_text("utf-8")
+
+
 async def test_recording_may_have_another_format(mock: MockServer, question: Path, tmp_path: Path):
     async def join(format: str, *extra: str) -> Done:
         return await run(
