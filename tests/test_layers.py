@@ -20,7 +20,7 @@ LAYERS: dict[str, tuple[int, set[str]]] = {
     "rtcpeer.transports": (3, {"numpy", "av", "aiohttp", "aiortc", "aioice", "pylibsrtp", "pyee"}),
     "rtcpeer": (4, {"numpy", "av"}),
     "rtcpeer.auth": (4, {"aiohttp"}),
-    "rtcpeer.connecting": (4, {"aiohttp"}),
+    "rtcpeer.opening": (4, {"aiohttp"}),
     "rtcpeer.proxy": (4, {"aiohttp"}),
     "signaling": (5, {"numpy", "av", "aiohttp", "jwt", "pasimple"}),
     "rtcpeer.__main__": (6, set()),

@@ -6,7 +6,7 @@ from __future__ import annotations
 def protocols() -> None:
     """Print what each protocol can do, as a table."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from ..protocols import PROTOCOLS
     from ..protocols.base import AudioChunk, Side, VoiceProtocol, WireAudio
@@ -22,12 +22,14 @@ def protocols() -> None:
         return f"{codec} {wire.format.sample_rate / 1000:g} kHz"
 
     found = list(PROTOCOLS.values())
-    table = Table("", *(protocol.profile.name for protocol in found), caption="→ we may say it   ← the far end may")
+    # What a row is must be readable in 80 columns; what stands in the cells may wrap.
+    first = Column("", no_wrap=True)
+    table = Table(first, *(each.profile.name for each in found), caption="→ we may say it   ← the far end may")
     table.add_row("transport", *({"rtc": "WebRTC", "ws": "WebSocket"}[each.profile.transport] for each in found))
     table.add_row("audio →", *(audio(protocol, Side.CLIENT) for protocol in found))
     table.add_row("audio ←", *(audio(protocol, Side.SERVER) for protocol in found))
     table.add_row("video", *("VP8 →" if protocol.profile.video else "–" for protocol in found))
-    table.add_row("interruption", *(protocol.profile.interrupt for protocol in found), end_section=True)
+    table.add_row("interruption", *(each.profile.interrupt.replace("-", " ") for each in found), end_section=True)
     for arrow, side in (("→", Side.CLIENT), ("←", Side.SERVER)):
         said = sorted({kind.__name__ for protocol in found for kind in protocol.speaks[side]} - {"AudioChunk"})
         for name in said:

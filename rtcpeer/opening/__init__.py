@@ -1,0 +1,87 @@
+"""From nothing to a running session, one file a transport; what they share is here."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..errors import OpenTimeout, RtcPeerError
+from ..events import PhaseCompleted
+from ..formats import OpusSettings
+from ..netem import CLEAN, NetworkConditions
+from ..reconnect import Backoff
+from ..session import Session
+from ..transports.video import VideoSource
+from ..transports.webrtc import IcePolicy
+
+TokenSource = str | Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """What a call is asked to be: the arguments of ``connect``, checked; what a transport has no use for is left."""
+
+    url: str
+    api_key: str | None = field(default=None, repr=False)
+    token: TokenSource | None = field(default=None, repr=False)
+    session_config_url: str | None = None
+    video: VideoSource | Literal[False] | None = None
+    ice_policy: IcePolicy = "all"
+    ice_timeout: float | None = 10.0
+    netem: NetworkConditions = CLEAN
+    netem_seed: int | str = 0
+    opus: OpusSettings | None = None
+    http_timeout: float | None = 10.0
+    open_timeout: float | None = 30.0
+    reconnect: Backoff | None = None
+
+
+class Opening(ABC):
+    """A caller's way up, phase by phase."""
+
+    def __init__(self, session: Session, options: CallOptions) -> None:
+        self.phase = "start"
+        self._session = session
+        self._options = options
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Bring the session up.
+
+        Raises:
+            RtcPeerError: a phase failed; whoever called this ends the session.
+        """
+
+    def late(self, seconds: float) -> RtcPeerError:
+        """Say what it means not to be open after so many seconds."""
+        return OpenTimeout(f"not open after {seconds:g} s: still in phase {self.phase!r}")
+
+    @asynccontextmanager
+    async def _timed(self, phase: str) -> AsyncIterator[None]:
+        self.phase = phase
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        yield
+        seconds = round(loop.time() - began, 4)
+        self._session.phases[phase] = seconds
+        self._session.report(PhaseCompleted(phase, seconds))
+
+
+def open_in_background(session: Session, opening: Coroutine[Any, Any, None]) -> None:
+    """Let whoever was called go on; ``session.opened()`` waits for it, and a failure ends the session."""
+
+    async def run() -> None:
+        try:
+            await opening
+        except RtcPeerError as exc:
+            session.fail(exc)
+            raise
+
+    session.opening = asyncio.create_task(run(), name="rtcpeer opening")
+    # The session reports the failure as its last event; a caller that never asks must not warn at exit.
+    session.opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+    session.on_close(session.opening.cancel)

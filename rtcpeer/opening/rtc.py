@@ -1,0 +1,182 @@
+"""The ways up over WebRTC: the caller's, and that of whoever is called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal
+
+import aiohttp
+
+from ..auth import fetch_session_config
+from ..errors import IceError, OpenTimeout, RtcPeerError
+from ..events import ConversationStarted, ErrorReported
+from ..formats import OpusSettings
+from ..netem import CLEAN, NetworkConditions
+from ..protocols.base import VoiceProtocol
+from ..protocols.http import IceServer, Offer
+from ..protocols.rtc import RtcProtocol
+from ..session import Session
+from ..transports.http import environment_proxy, exchange
+from ..transports.link import Link
+from ..transports.webrtc import IcePolicy, RtcLink
+from . import CallOptions, Opening, open_in_background
+
+# A server-reflexive candidate is worth a few hundred milliseconds and no more: a dead STUN server would cost 5 s.
+GATHER_TIMEOUT = 0.5
+
+
+class RtcOpening(Opening):
+    """Token, ICE servers, offer, answer, transport, channel."""
+
+    def __init__(self, session: Session, protocol: RtcProtocol, options: CallOptions) -> None:
+        super().__init__(session, options)
+        self._protocol = protocol
+
+    async def run(self) -> None:
+        session, protocol, options = self._session, self._protocol, self._options
+        proxy = environment_proxy(options.url)
+        async with aiohttp.ClientSession(proxy=proxy, cookie_jar=aiohttp.DummyCookieJar()) as http:
+            bearer, servers = await self._credentials(http)
+            async with self._timed("gathering"):
+                session.link = RtcLink(
+                    protocol,
+                    session,
+                    ice_servers=servers,
+                    ice_policy=options.ice_policy,
+                    gather_timeout=_gather_timeout(options),
+                    netem=options.netem,
+                    netem_seed=options.netem_seed,
+                    decode=session.decodes,
+                    opus=options.opus,
+                )
+                for ignored in session.link.ignored_servers:
+                    session.report(ErrorReported(f"ICE server ignored: {ignored}", code="ice-server"))
+                sdp = await session.link.offer(video=options.video)
+                if "\na=candidate:" not in sdp:
+                    raise IceError(_no_candidates(servers, options.ice_policy))
+            async with self._timed("signaling"):
+                request = protocol.offer_request(options.url, Offer(sdp, protocol.params, bearer))
+                answer = protocol.parse_answer(await exchange(http, request, timeout=options.http_timeout))
+                await session.link.accept(answer.sdp)
+        session.conversation_id = answer.conversation_id
+        session.report(ConversationStarted(answer.conversation_id))
+        async with self._timed("transport"):
+            await connected(session.link, options.ice_timeout)
+            session.start_audio()
+        async with self._timed("channel"):
+            await session.link.opened()
+            session.link.send_messages(protocol.opening())
+
+    def late(self, seconds: float) -> RtcPeerError:
+        link = self._session.link
+        return no_path(link, seconds) if self.phase == "transport" and link is not None else super().late(seconds)
+
+    async def _credentials(self, http: aiohttp.ClientSession) -> tuple[str, Sequence[IceServer]]:
+        protocol, options = self._protocol, self._options
+        if options.session_config_url is not None:
+            async with self._timed("session-config"):
+                config = await fetch_session_config(http, options.session_config_url, timeout=options.http_timeout)
+            return config.ephemeral_token, config.ice_servers
+        async with self._timed("token"):
+            if options.api_key is not None:
+                about = {"email": protocol.params["email"]} if "email" in protocol.params else {}
+                request = protocol.token_request(options.url, options.api_key, about)
+                bearer = protocol.parse_token(await exchange(http, request, timeout=options.http_timeout)).value
+            else:
+                assert options.token is not None
+                bearer = options.token if isinstance(options.token, str) else await options.token()
+        async with self._timed("ice-config"):
+            request = protocol.ice_request(options.url, bearer)
+            servers = protocol.parse_ice(await exchange(http, request, timeout=options.http_timeout))
+        return bearer, servers
+
+
+async def accept(
+    protocol: VoiceProtocol,
+    offer_sdp: str,
+    *,
+    ice_servers: Sequence[IceServer] = (),
+    ice_policy: IcePolicy = "all",
+    open_timeout: float = 10.0,
+    netem: NetworkConditions = CLEAN,
+    netem_seed: int | str = 0,
+    audio: Literal["pcm", "packets"] = "pcm",
+    opus: OpusSettings | None = None,
+) -> tuple[Session, str]:
+    """Answer an offer; return the session, opening in the background, and the SDP answer.
+
+    ``await session.opened()`` says whether it came to be; if it does not, the session closes itself.
+
+    Args:
+        open_timeout: Seconds for a path to be found, and as many again for the channel.
+
+    Raises:
+        RemoteProtocolError: it is no offer we can take.
+    """
+    session = Session(protocol, asyncio.get_running_loop().time(), decodes=audio == "pcm")
+    link = session.link = RtcLink(
+        protocol,
+        session,
+        ice_servers=ice_servers,
+        ice_policy=ice_policy,
+        gather_timeout=GATHER_TIMEOUT,
+        netem=netem,
+        netem_seed=netem_seed,
+        decode=session.decodes,
+        opus=opus,
+    )
+    try:
+        answer = await link.answer(offer_sdp)
+    except BaseException as exc:
+        session.fail(exc)
+        await session.close()
+        raise
+
+    async def open_session() -> None:
+        await connected(link, open_timeout)
+        session.start_audio()
+        try:
+            async with asyncio.timeout(open_timeout):
+                await link.opened()
+        except TimeoutError as exc:
+            raise OpenTimeout(f"the caller opened no data channel within {open_timeout:g} s") from exc
+        link.send_messages(protocol.opening())
+
+    open_in_background(session, open_session())
+    return session, answer
+
+
+async def connected(link: RtcLink, seconds: float | None) -> None:
+    """Wait for ICE and DTLS; aioice itself would take a minute to give up.
+
+    Raises:
+        IceError: there is no path, or none was found in time.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await link.connected()
+    except TimeoutError as exc:
+        assert seconds is not None
+        raise no_path(link, seconds) from exc
+
+
+def no_path(link: Link, seconds: float) -> IceError:
+    """Say how far a link has come that is not up after so many seconds."""
+    if link.stats()["candidate_pair"] is None:
+        return IceError(f"no network path to the far end: no candidate pair answered within {seconds:g} s")
+    return IceError(f"there is a path to the far end, but DTLS did not come up within {seconds:g} s")
+
+
+def _gather_timeout(options: CallOptions) -> float:
+    """A relay candidate is worth half of all the time there is: over TLS it takes several round trips."""
+    return GATHER_TIMEOUT if options.ice_policy == "all" else (options.open_timeout or 30.0) / 2
+
+
+def _no_candidates(servers: Sequence[IceServer], policy: IcePolicy) -> str:
+    if policy == "all":
+        return "no ICE candidates: this machine has no usable network address"
+    relays = [url for server in servers for url in server.urls if url.startswith("turn")]
+    if not relays:
+        return "ICE policy is relay, but the service named no TURN server"
+    return f"no relay candidate: {relays[0]} did not answer or refused its credentials"

@@ -1,0 +1,172 @@
+"""The ways up over WebSocket: the caller's, and that of whoever is called."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp import web
+
+from ..errors import ConfigurationError, OpenTimeout
+from ..netem import CLEAN, NetworkConditions, StreamEmulator
+from ..protocols.base import Side
+from ..protocols.http import HttpRequest, Ticket
+from ..protocols.websocket import WebSocketProtocol
+from ..reconnecting import Reconnector
+from ..session import Session
+from ..transports.http import check_http_url, environment_proxy, exchange
+from ..transports.websocket import WebSocketLink, dial
+from . import CallOptions, Opening, open_in_background
+
+
+class SocketOpening(Opening):
+    """The REST step, the socket, and the word that the far end is ready."""
+
+    def __init__(self, session: Session, protocol: WebSocketProtocol, options: CallOptions) -> None:
+        super().__init__(session, options)
+        self._protocol = protocol
+
+    async def run(self) -> None:
+        session, protocol, options = self._session, self._protocol, self._options
+        ticket = await self._ticket()
+        if ticket.session_id is None:
+            # Where nobody else names the session, its client does.
+            ticket = replace(ticket, session_id=f"sess_{time.time_ns() // 1_000_000}")
+        async with self._timed("socket"):
+            session.link = link = await self._dial(protocol, ticket)
+
+        async def redial(old: WebSocketLink) -> WebSocketLink:
+            token = options.token
+            fresh = ticket if token is None or isinstance(token, str) else replace(ticket, token=await token())
+            link = await self._dial(type(old.protocol)(Side.CLIENT, old.protocol.params), fresh, old)
+            try:
+                link.start()
+                await link.ready()
+                if link.failure is not None:  # ready, and gone again
+                    raise link.failure
+            except BaseException:
+                await link.close()
+                raise
+            return link
+
+        if options.reconnect is not None and protocol.profile.resumes:
+            Reconnector(session, redial, options.reconnect, attempt_timeout=options.http_timeout)
+        async with self._timed("ready"):
+            link.start()
+            await link.ready()
+        session.start_audio()
+
+    async def _dial(
+        self, protocol: WebSocketProtocol, ticket: Ticket, predecessor: WebSocketLink | None = None
+    ) -> WebSocketLink:
+        options = self._options
+        protocol.take(ticket)
+        request = protocol.socket_request(options.url, ticket, protocol.params)
+        dialled = await dial(request, type(protocol), timeout=options.http_timeout)
+        return WebSocketLink(
+            protocol,
+            self._session,
+            dialled.socket,
+            abort=dialled.abort,
+            release=dialled.release,
+            netem=options.netem,
+            netem_seed=options.netem_seed,
+            predecessor=predecessor,
+        )
+
+    async def _ticket(self) -> Ticket:
+        """Return what opens the socket; the one who asked with a key has it in hand for the socket as well."""
+        protocol, options = self._protocol, self._options
+        if options.token is not None:
+            async with self._timed("session"):
+                return Ticket(options.token if isinstance(options.token, str) else await options.token())
+        if options.session_config_url is not None:
+            request: HttpRequest | None = HttpRequest(
+                protocol.profile.session_method, options.session_config_url, {"accept": "application/json"}
+            )
+        elif options.api_key is not None and urlsplit(options.url).scheme in ("http", "https"):
+            request = protocol.session_request(options.url, options.api_key, protocol.params)
+        else:
+            request = None
+        if request is None:
+            return Ticket(options.api_key, is_key=True)
+        async with (
+            self._timed("session"),
+            aiohttp.ClientSession(proxy=environment_proxy(request.url), cookie_jar=aiohttp.DummyCookieJar()) as http,
+        ):
+            ticket = protocol.parse_session(await exchange(http, request, timeout=options.http_timeout), options.url)
+        if ticket.token is None and ticket.url is None:
+            ticket = replace(ticket, token=options.api_key, is_key=True)
+        return ticket
+
+
+def check_for_socket(protocol: type[WebSocketProtocol], params: Mapping[str, Any], options: CallOptions) -> None:
+    """Check, before anything is sent, that a call can be what it is asked to be.
+
+    Raises:
+        ConfigurationError: not over WebSocket, or not with this protocol.
+    """
+    name = protocol.profile.name
+    if options.ice_policy != "all":
+        raise ConfigurationError(f"{name} is not WebRTC: there is no ICE, and no relay")
+    full = urlsplit(options.url).scheme in ("ws", "wss")
+    takes_key = protocol.profile.key_opens or protocol.profile.client_opens
+    if options.api_key is not None and not takes_key and (full or "session" not in protocol.profile.paths):
+        # It would stand in the socket's URL, where no key belongs.
+        raise ConfigurationError(f"{name}: the API key opens no socket; give the service's base URL, or a token")
+    if options.session_config_url is not None:
+        if protocol.profile.backend_path is None:
+            raise ConfigurationError(f"{name} has no session_config_url: give its api_key or a token")
+        check_http_url(options.session_config_url)
+    StreamEmulator(options.netem, 0)
+    if (
+        options.api_key is not None
+        and full
+        and "session" in protocol.profile.paths
+        and not protocol.profile.key_opens
+    ):
+        raise ConfigurationError(f"{name}: the API key opens no socket: give the service's base URL, or a token")
+    # Made for their errors: everything is known that they need, but for a token.
+    if options.api_key is not None and not full:
+        protocol.session_request(options.url, options.api_key, params)
+    if options.session_config_url is None:
+        protocol.full_socket_url(options.url, Ticket(), params)
+
+
+async def accept_socket(
+    protocol: WebSocketProtocol,
+    socket: web.WebSocketResponse,
+    *,
+    abort: Callable[[], None],
+    open_timeout: float = 15.0,
+    netem: NetworkConditions = CLEAN,
+    netem_seed: int | str = 0,
+) -> Session:
+    """Take an open socket; return the session, opening in the background.
+
+    ``await session.opened()`` says whether it came to be; if it does not, the session closes itself. It is open once
+    we may speak: that we are ready is for the caller of this to say, with ``SessionStarted``.
+
+    Args:
+        socket: Made with ``autoping=False`` and prepared.
+        abort: Ends its connection without a word.
+    """
+    session = Session(protocol, asyncio.get_running_loop().time())
+    link = session.link = WebSocketLink(protocol, session, socket, abort=abort, netem=netem, netem_seed=netem_seed)
+
+    async def open_session() -> None:
+        try:
+            async with asyncio.timeout(open_timeout):
+                await link.greeted()
+        except TimeoutError as exc:
+            raise OpenTimeout(f"not open after {open_timeout:g} s: the caller said nothing") from exc
+        session.start_audio()
+
+    link.start()
+    open_in_background(session, open_session())
+    return session
