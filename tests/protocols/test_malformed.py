@@ -34,6 +34,7 @@ NAMES = st.sampled_from(
         *("final_answer", "fullResponse", "answers", "output", "barge", "reason", "start", "session_id"),
         *("private_key", "ready", "stt.ready", "stt.partial", "stt.final", "status"),
         *("started", "sample_rate", "channels", "error", "pong", "password"),
+        *("speech-started", "codec", "opus", "code"),
     ]
 )
 LEAVES = (
