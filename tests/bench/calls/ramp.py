@@ -85,8 +85,8 @@ class Step:
 
 
 def next_step(step: Step, growth: float) -> int:
-    """Return how many calls to try next: up to 85 % of the core quickly, then step by step."""
-    far = step.calls * min(2.0, 0.85 / max(step.cpu, 0.01))
+    """Return how many calls to try next: up to 70 % of the core quickly, then step by step."""
+    far = step.calls * min(2.0, 0.7 / max(step.cpu, 0.01))
     wanted = max(far, step.calls * growth, step.calls + 2)
     return max(step.calls + 2, 5 * round(wanted / 5)) if step.calls >= 20 else round(wanted)
 
