@@ -56,7 +56,7 @@ def test_the_ramp_is_steep_until_the_core_fills_up():
     def step(calls: int, cpu: float) -> Step:
         return Step(calls, 0.0, 0.0, 0.0, 1.0, cpu, 0.0, 0.0, 0, 0.0, 0.0)
 
-    assert [10, 80, 95] == [
+    assert [10, 70, 95] == [
         next_step(step(5, 0.1), 1.06),
         next_step(step(40, 0.4), 1.06),
         next_step(step(90, 0.9), 1.06),
