@@ -166,6 +166,14 @@ class Mock:
         except TimeoutError:
             pytest.fail(f"not within {DEADLINE} s; the call's record is {json.dumps(record)[:2000]}")
 
+    async def received(self, call_id: str) -> tuple[NDArray[np.float64], int]:
+        """Return all that the mock has heard, ``(samples, 1)``, and its sample rate."""
+        async with self._http.get(f"{self.url}/mock/calls/{call_id}/audio.wav") as response:
+            assert response.status == 200, await response.text()
+            audio, sample_rate = spectrum.read_wav(await response.read())
+        # Two channels on one timeline: the mock's own voice left, what it received right.
+        return audio[:, -1:], sample_rate
+
     async def heard(self, call_id: str, frequency: float) -> tuple[float, float]:
         """Wait for half a second of ``frequency``; return its exact frequency and its level in dBFS."""
         return await self._hear(call_id, f"{frequency} Hz", lambda heard: heard.is_tone(frequency))
@@ -179,12 +187,9 @@ class Mock:
         try:
             async with asyncio.timeout(DEADLINE):
                 while True:
-                    async with self._http.get(f"{self.url}/mock/calls/{call_id}/audio.wav") as response:
-                        assert response.status == 200, await response.text()
-                        audio, sample_rate = spectrum.read_wav(await response.read())
-                    # Two channels on one timeline: the mock's own voice left, what it received right.
+                    audio, sample_rate = await self.received(call_id)
                     if len(audio) >= sample_rate // 2:
-                        heard = Sound(audio[-sample_rate // 2 :, -1:], sample_rate)
+                        heard = Sound(audio[-sample_rate // 2 :], sample_rate)
                         if found(heard):
                             return heard.dominant, heard.level
                     await asyncio.sleep(0.2)

@@ -3,120 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import spectrum
-from aiohttp import web
-from parts import API_KEY, AUDIBLE, DEADLINE, HERE, INAUDIBLE, running_mock
+from browser import Browser, chromium, hears, served
+from parts import API_KEY, AUDIBLE, INAUDIBLE, running_mock
 
 from rtcpeer.auth import SessionConfigClient
 from rtcpeer.proxy import proxy_app
 from signaling.scenario import speech_file
-
-if TYPE_CHECKING:
-    from playwright.async_api import Page
-
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",  # it does not start as root otherwise
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-)
-
-
-class Browser:
-    """A page that is a client of Orga, served from an origin of its own."""
-
-    def __init__(self, page: Page, origin: str) -> None:
-        self.page = page
-        self.origin = origin
-
-    async def call(self, **options: Any) -> str:
-        """Call, wait for the channel, and return the conversation's id."""
-        await self.page.goto(f"{self.origin}/orga_page.html")
-        call_id: str = await self.page.evaluate(
-            """async (options) => {
-                window.call = new orga.OrgaCall(options);
-                const id = await call.start();
-                await call.opened;
-                return id;
-            }""",
-            options,
-        )
-        return call_id
-
-    async def do(self, expression: str) -> Any:
-        return await self.page.evaluate(expression)
-
-    async def wait_for(self, condition: str, tell: str = "call.events") -> Any:
-        """Return the first truthy value of a JavaScript expression."""
-        try:
-            found = await self.page.wait_for_function(condition, timeout=DEADLINE * 1000)
-        except Exception as exc:
-            if type(exc).__name__ != "TimeoutError":
-                raise
-            pytest.fail(f"not within {DEADLINE} s: {condition}; {tell} is {json.dumps(await self.do(tell))[:2000]}")
-        return await found.json_value()
-
-    async def event(self, kind: str) -> dict[str, Any]:
-        found: dict[str, Any] = await self.wait_for(f"call.events.find((event) => event.type === {kind!r})")
-        return found
-
-
-@asynccontextmanager
-async def served(app: web.Application) -> AsyncIterator[str]:
-    """Serve an application on loopback; its origin."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
-async def chromium(profile: Path, microphone: str) -> AsyncIterator[Browser]:
-    """A browser whose microphone plays a WAV file, over and over unless its name ends in ``%noloop``."""
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    playwright = pytest.importorskip(
-        "playwright.async_api", reason="Playwright is not installed: make interop-parts, or pip install playwright"
-    )
-    pages = web.Application()
-    pages.router.add_static("/", HERE)
-    async with served(pages) as origin, playwright.async_playwright() as driver:
-        context = await driver.chromium.launch_persistent_context(
-            profile,
-            executable_path=executable,
-            headless=False,  # Playwright's own headless is another browser
-            args=[*FLAGS, f"--use-file-for-fake-audio-capture={microphone}"],
-            timeout=DEADLINE * 1000,
-        )
-        try:
-            page = await context.new_page()
-            page.set_default_timeout(DEADLINE * 1000)
-            broken: list[str] = []
-            page.on("pageerror", lambda error: broken.append(str(error)))
-            yield Browser(page, origin)
-            assert not broken
-        finally:
-            await context.close()
 
 
 @pytest.fixture
@@ -129,18 +29,6 @@ def tone_770(tmp_path: Path) -> str:
 async def browser(tmp_path: Path, tone_770: str) -> AsyncIterator[Browser]:
     async with chromium(tmp_path / "profile", tone_770) as browser:
         yield browser
-
-
-async def hears(browser: Browser, frequency: float) -> dict[str, Any]:
-    """Wait until the page hears a tone, and return what it hears."""
-    found: dict[str, Any] = await browser.wait_for(
-        f"""(() => {{
-            const heard = call.spectrum([{frequency}, 770]);
-            return heard && Math.abs(heard.dominant - {frequency}) < 3 && heard.level > {AUDIBLE} && heard;
-        }})()""",
-        tell="call.spectrum([440, 770])",
-    )
-    return found
 
 
 async def test_chromium_and_the_mock_hear_each_other(browser: Browser):
