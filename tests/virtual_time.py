@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """No threads and no sockets but the loop's own: they would need real time."""
+    """No sockets but the loop's own: they would need real time. What is meant for a thread is done at once."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()
@@ -38,6 +38,18 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+    def block(self, seconds: float) -> None:
+        """Let the callback that runs take so long."""
+        self._virtual.now += seconds
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as exc:
+            done.set_exception(exc)
+        return done
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
