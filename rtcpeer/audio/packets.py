@@ -133,26 +133,25 @@ class Packets:
 
 
 class PacketReader:
-    """It keeps the newest five hundred packets, ten seconds as a rule: what is older is dropped and counted."""
+    """It keeps the newest five hundred packets, ten seconds as a rule: what is older is dropped and counted.
+
+    Tasks may share one: each packet goes to one of them.
+    """
 
     def __init__(self) -> None:
         self._packets: deque[OpusPacket] = deque(maxlen=500)
-        self._waiter: asyncio.Future[None] | None = None
+        self._news = asyncio.Event()
         self._ended = False
         self.packets_dropped = 0
 
     def _put(self, packet: OpusPacket) -> None:
         self.packets_dropped += len(self._packets) == self._packets.maxlen
         self._packets.append(packet)
-        self._wake()
+        self._news.set()
 
     def _end(self) -> None:
         self._ended = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._news.set()
 
     def __aiter__(self) -> Self:
         return self
@@ -161,8 +160,8 @@ class PacketReader:
         while not self._packets:
             if self._ended:
                 raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            self._news.clear()
+            await self._news.wait()
         return self._packets.popleft()
 
 

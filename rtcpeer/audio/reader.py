@@ -46,14 +46,17 @@ class Heard:
 
 
 class AudioReader:
-    """20 ms frames in one format. It keeps the newest second: what is older is dropped and counted."""
+    """20 ms frames in one format. It keeps the newest second: what is older is dropped and counted.
+
+    Tasks may share one: each frame goes to one of them.
+    """
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self._format = audio_format
         self._resampler = Resampler(VOICE, audio_format)
         self._rest = np.empty((0, audio_format.channels), np.int16)
         self._frames: deque[AudioFrame] = deque(maxlen=50)
-        self._waiter: asyncio.Future[None] | None = None
+        self._news = asyncio.Event()
         self._ended = False
         self._last = 0.0  # t of what came last
         self.frames_dropped = 0
@@ -62,14 +65,14 @@ class AudioReader:
         self._last = t
         if self._format == VOICE and pcm.shape[1] == 1:
             self._append(pcm.copy(), t)  # a reader may write into what it gets
-            self._wake()
+            self._news.set()
             return
         if pcm.shape[1] != self._resampler.source.channels:
             rest = self._resampler.flush()
             self._rest = np.concatenate([self._rest, rest])
             self._resampler = Resampler(AudioFormat(VOICE.sample_rate, pcm.shape[1]), self._format)
         self._cut(self._resampler.feed(pcm), t)
-        self._wake()
+        self._news.set()
 
     def _cut(self, pcm: NDArray[np.int16], t: float) -> None:
         # A resampler gives a few samples more or less each time; frames are exact.
@@ -87,11 +90,7 @@ class AudioReader:
             self._ended = True
             # The last millisecond is in the resampler still, and with it the last frame.
             self._cut(self._resampler.flush(), self._last)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._news.set()
 
     def __aiter__(self) -> Self:
         return self
@@ -100,6 +99,6 @@ class AudioReader:
         while not self._frames:
             if self._ended:
                 raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            self._news.clear()
+            await self._news.wait()
         return self._frames.popleft()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 
 from rtcpeer.audio.frame import AudioFrame
+from rtcpeer.audio.packets import SILENT_PACKET, OpusPacket, Packets
 from rtcpeer.audio.reader import Heard
 from rtcpeer.formats import AudioFormat
 
@@ -50,6 +53,30 @@ async def test_a_reader_that_is_slow_keeps_the_newest_second() -> None:
     assert list(range(20, 70)) == [int(frame.samples[0, 0]) for frame in [frame async for frame in slow]]
     assert (20, 0) == (slow.frames_dropped, quick.frames_dropped)
     assert list(range(70)) == [int(frame.samples[0, 0]) for frame in got]
+
+
+@pytest.mark.parametrize("kind", ["audio", "packets"])
+async def test_two_tasks_share_a_reader_and_both_learn_that_it_is_over(kind: str) -> None:
+    stream = Heard() if kind == "audio" else Packets()
+    reader = aiter(stream)
+
+    async def read() -> list[float | None]:
+        return [each.t async for each in reader]
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        both = [tasks.create_task(read()) for _ in range(2)]
+        await asyncio.sleep(0)
+        for number in range(10):
+            if isinstance(stream, Heard):
+                stream.put(np.zeros((960, 1), np.int16), number)
+            else:
+                stream.put(OpusPacket(SILENT_PACKET, 960 * number, number, t=number))
+            if number % 3 == 2:
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        stream.end()
+
+    assert list(range(10)) == sorted(both[0].result() + both[1].result())
 
 
 async def test_a_reader_that_comes_after_the_end_hears_nothing() -> None:
