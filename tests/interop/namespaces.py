@@ -139,8 +139,9 @@ async def two_hosts(conditions: str, seed: int) -> AsyncIterator[Hosts]:
             peer = ("peer", "name", name, "netns", middle.namespace)
             await _must("-n", host.namespace, "link", "add", "dev", "eth0", "type", "veth", *peer)
             await _must("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
-            await _must("-n", host.namespace, "link", "set", "dev", "eth0", "up")
-            await _must("-n", middle.namespace, "link", "set", "dev", name, "up")
+            # An IPv6 address would come seconds later: the network changes, and Chromium gives up what it fetches.
+            await _must("-n", host.namespace, "link", "set", "dev", "eth0", "addrgenmode", "none", "up")
+            await _must("-n", middle.namespace, "link", "set", "dev", name, "addrgenmode", "none", "up")
             # Chromium uses the address on the way to the Internet, until a page may use the microphone.
             await _must("-n", host.namespace, "route", "add", "default", "via", other.address)
         async with middle.running(sys.executable, HERE / "bridge.py", "near", "far", conditions, str(seed)) as bridge:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import av
 import numpy as np
 import pytest
 import spectrum
@@ -230,3 +231,14 @@ async def fall_silent(session: rtcpeer.Session) -> None:
         if quiet == 10:
             return
     pytest.fail("the session ended")
+
+
+def decode(flac: bytes, folder: Path) -> NDArray[np.int16]:
+    """Return an asset as mono PCM at 48 kHz, ``(samples, 1)``."""
+    path = folder / "asset.flac"
+    path.write_bytes(flac)
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000)
+    with av.open(path) as container:
+        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+    frames += resampler.resample(None)
+    return np.concatenate([frame.to_ndarray().reshape(-1, 1) for frame in frames])

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import av
-import numpy as np
 import pytest
 import spectrum
 from browser import Browser, chromium, hears, served
-from parts import API_KEY, AUDIBLE, INAUDIBLE, running_mock
+from parts import API_KEY, AUDIBLE, INAUDIBLE, decode, running_mock
 
 from rtcpeer.auth import SessionConfigClient
 from rtcpeer.proxy import proxy_app
@@ -151,17 +148,6 @@ async def test_a_spoken_turn_is_transcribed_and_answered_aloud(tmp_path: Path):
     assert heard["transcript"] == speech["user-1.flac"]["text"]
     assert 80 < loud["dominant"] < 4000
     assert answer["text"] in {entry["text"] for entry in speech.values() if entry["speaker"] == "assistant"}
-
-
-def decode(flac: bytes, folder: Path) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """Return an asset as mono PCM at 48 kHz, ``(samples, 1)``."""
-    path = folder / "asset.flac"
-    path.write_bytes(flac)
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000)
-    with av.open(path) as container:
-        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
-    frames += resampler.resample(None)
-    return np.concatenate([frame.to_ndarray().reshape(-1, 1) for frame in frames])
 
 
 async def test_a_browser_that_closes_has_hung_up(browser: Browser):
