@@ -115,8 +115,10 @@ def check_for_socket(protocol: type[WebSocketProtocol], params: Mapping[str, Any
     if options.ice_policy != "all":
         raise ConfigurationError(f"{name} is not WebRTC: there is no ICE, and no relay")
     full = urlsplit(options.url).scheme in ("ws", "wss")
-    takes_key = protocol.profile.key_opens or protocol.profile.client_opens
-    if options.api_key is not None and not takes_key and (full or "session" not in protocol.profile.paths):
+    trades_key = "session" in protocol.profile.paths
+    # Without the REST step, or past it, a key opens the socket only where the protocol says so.
+    opens = protocol.profile.key_opens or (protocol.profile.client_opens and not trades_key)
+    if options.api_key is not None and (full or not trades_key) and not opens:
         # It would stand in the socket's URL, where no key belongs.
         raise ConfigurationError(f"{name}: the API key opens no socket; give the service's base URL, or a token")
     if options.session_config_url is not None:
@@ -124,13 +126,6 @@ def check_for_socket(protocol: type[WebSocketProtocol], params: Mapping[str, Any
             raise ConfigurationError(f"{name} has no session_config_url: give its api_key or a token")
         check_http_url(options.session_config_url)
     StreamEmulator(options.netem, 0)
-    if (
-        options.api_key is not None
-        and full
-        and "session" in protocol.profile.paths
-        and not protocol.profile.key_opens
-    ):
-        raise ConfigurationError(f"{name}: the API key opens no socket: give the service's base URL, or a token")
     # Made for their errors: everything is known that they need, but for a token.
     if options.api_key is not None and not full:
         protocol.session_request(options.url, options.api_key, params)
