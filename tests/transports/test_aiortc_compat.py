@@ -41,6 +41,7 @@ from rtcpeer.protocols.http import IceServer
 from rtcpeer.session import Session
 from rtcpeer.transports import aiortc_compat
 from rtcpeer.transports.aiortc_compat import BoundedStream, ReassemblyBounds
+from rtcpeer.transports.aiortc_compat.steps import run_now
 from rtcpeer.transports.webrtc import RtcLink
 
 LABEL = Orga.profile.channel
@@ -510,11 +511,13 @@ def test_sender_that_gives_up_on_a_long_message_can_go_on():
 
 
 def test_aiortc_that_lost_a_private_name_is_refused_at_import(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(aiortc_compat._PRIVATE, RTCPeerConnection, ("_RTCPeerConnection__iceTransports", "_gone"))
+    monkeypatch.setitem(
+        aiortc_compat.names.PRIVATE, RTCPeerConnection, ("_RTCPeerConnection__iceTransports", "_gone")
+    )
     with pytest.raises(ImportError, match=r"this aiortc/aioice has no RTCPeerConnection\._gone"):
-        aiortc_compat._check_private_names()
+        aiortc_compat.names.check()
 
 
 async def test_send_path_that_would_wait_is_an_error_rather_than_a_leak():
     with pytest.raises(RuntimeError, match="send path waited"):
-        aiortc_compat._run_now(asyncio.sleep(1))
+        run_now(asyncio.sleep(1))

@@ -1,0 +1,38 @@
+"""The one room that knows aiortc's private parts.
+
+Every touch says what it works around. Private names change between minor versions, so the ones used here are
+checked at import: an aiortc that moved them fails loudly at start-up, not silently in a call.
+"""
+
+from __future__ import annotations
+
+from . import names
+from .audio import LONGEST_DATAGRAM, LONGEST_PACKET, AudioReceiver, AudioSender, receive_directly
+from .channel import BoundedStream, ReassemblyBounds, guard_channel
+from .connecting import watch_connecting
+from .ice import intercept_datagrams, limit_gathering, mute, path_alive, selected_pair
+from .receivers import negotiated_codecs
+from .video import VideoReceiver, idle_until_track, watch_video_sender
+
+names.check()
+
+__all__ = [
+    "LONGEST_DATAGRAM",
+    "LONGEST_PACKET",
+    "AudioReceiver",
+    "AudioSender",
+    "BoundedStream",
+    "ReassemblyBounds",
+    "VideoReceiver",
+    "guard_channel",
+    "idle_until_track",
+    "intercept_datagrams",
+    "limit_gathering",
+    "mute",
+    "negotiated_codecs",
+    "path_alive",
+    "receive_directly",
+    "selected_pair",
+    "watch_connecting",
+    "watch_video_sender",
+]

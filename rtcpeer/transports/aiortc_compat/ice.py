@@ -1,0 +1,111 @@
+"""The path: gathering, what was chosen, what goes over it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from aiortc import RTCPeerConnection
+
+from .steps import run_now
+
+
+def ice_transports(pc: RTCPeerConnection) -> list[Any]:
+    private: Any = pc
+    return list(private._RTCPeerConnection__iceTransports)
+
+
+def limit_gathering(pc: RTCPeerConnection, seconds: float) -> None:
+    """Give every server that long to answer while gathering; aioice's own 5 s cannot be configured."""
+    for transport in ice_transports(pc):
+        connection: Any = transport._connection
+        connection.get_component_candidates = functools.partial(connection.get_component_candidates, timeout=seconds)
+
+
+def path_alive(pc: RTCPeerConnection) -> bool:
+    """Whether ICE has a nominated pair: tells a goodbye (DTLS closed, path alive) from silence (consent lost)."""
+    return any(transport._connection._nominated for transport in ice_transports(pc))
+
+
+def selected_pair(pc: RTCPeerConnection) -> dict[str, str] | None:
+    """Candidate types and addresses of the pair in use, for the report; ``None`` before there is one."""
+    for transport in ice_transports(pc):
+        for pair in transport._connection._nominated.values():
+            return {
+                "local_type": pair.local_candidate.type,
+                "local": f"{pair.local_candidate.host}:{pair.local_candidate.port}",
+                "remote_type": pair.remote_candidate.type,
+                "remote": f"{pair.remote_addr[0]}:{pair.remote_addr[1]}",
+            }
+    return None
+
+
+def mute(pc: RTCPeerConnection) -> None:
+    """Send and hear nothing any more, not even a goodbye: what a killed process looks like from afar."""
+
+    async def drop(*args: Any, **kwargs: Any) -> None:
+        return None
+
+    for transport in ice_transports(pc):
+        connection: Any = transport._connection
+        connection.sendto = drop
+        for protocol in connection._protocols:
+            protocol.send_data = drop
+            protocol.send_stun = lambda *args: None
+            protocol.datagram_received = lambda *args: None
+
+
+def intercept_datagrams(
+    pc: RTCPeerConnection,
+    on_send: Callable[[bytes, Callable[[], None]], None],
+    on_receive: Callable[[bytes, Callable[[], None]], None],
+) -> Callable[[], None]:
+    """Hand every datagram, and the function that passes it on, to the caller; return how to undo that.
+
+    Passing on may happen later, or never; when the connection is closing it does nothing. Candidates must have been
+    gathered. Works around aioice having no place for a socket of one's own. On a relayed pair this is what goes into
+    TURN's framing and comes out of it.
+    """
+    undoing = [
+        _intercept(transport._connection, protocol, on_send, on_receive)
+        for transport in ice_transports(pc)
+        for protocol in transport._connection._protocols
+    ]
+
+    def undo() -> None:
+        for each in undoing:
+            each()
+
+    return undo
+
+
+def _intercept(
+    connection: Any,
+    protocol: Any,
+    on_send: Callable[[bytes, Callable[[], None]], None],
+    on_receive: Callable[[bytes, Callable[[], None]], None],
+) -> Callable[[], None]:
+    send_data, send_stun, receive = protocol.send_data, protocol.send_stun, protocol.datagram_received
+
+    def unless_closing(step: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None if connection._closing else step()
+
+    async def intercepted_data(data: bytes, addr: tuple[str, int]) -> None:
+        on_send(data, unless_closing(lambda: run_now(send_data(data, addr))))
+
+    def intercepted_stun(message: Any, addr: tuple[str, int]) -> None:
+        on_send(bytes(message), unless_closing(lambda: send_stun(message, addr)))
+
+    def intercepted_receive(data: bytes, addr: tuple[Any, ...]) -> None:
+        on_receive(data, unless_closing(lambda: receive(data, addr)))
+
+    names = ("send_data", "send_stun", "datagram_received")
+    for name, method in zip(names, (intercepted_data, intercepted_stun, intercepted_receive), strict=True):
+        setattr(protocol, name, method)
+
+    def undo() -> None:
+        for name, method in zip(names, (send_data, send_stun, receive), strict=True):
+            setattr(protocol, name, method)
+
+    return undo

@@ -1,0 +1,94 @@
+"""The private names of aiortc and aioice that are used here, checked at import."""
+
+from __future__ import annotations
+
+from aioice.ice import Connection, StunProtocol
+from aiortc import RTCPeerConnection, RTCRtpTransceiver
+from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.rtcrtpsender import RTCRtpSender
+from aiortc.rtcsctptransport import RTCSctpTransport
+
+PRIVATE: dict[type, tuple[str, ...]] = {
+    RTCPeerConnection: (
+        "_RTCPeerConnection__connect",
+        "_RTCPeerConnection__iceTransports",
+        "_RTCPeerConnection__sctp",
+    ),
+    RTCRtpSender: (
+        "_run_rtp",
+        "_handle_rtcp_packet",
+        "_next_encoded_frame",
+        "_send_keyframe",
+        "_ssrc",
+        "_RTCRtpSender__mid",
+        "_RTCRtpSender__rtp_started",
+        "_RTCRtpSender__rtp_exited",
+        "_RTCRtpSender__rtp_header_extensions_map",
+        "_RTCRtpSender__ntp_timestamp",
+        "_RTCRtpSender__rtp_timestamp",
+        "_RTCRtpSender__octet_count",
+        "_RTCRtpSender__packet_count",
+        "_RTCRtpSender__rtt",
+    ),
+    RTCRtpReceiver: (
+        "receive",
+        "_handle_rtp_packet",
+        "_handle_rtcp_packet",
+        "_run_rtcp",
+        "_send_rtcp_pli",
+        "_RTCRtpReceiver__codecs",
+        "_RTCRtpReceiver__decoder_error",
+        "_RTCRtpReceiver__decoder_queue",
+        "_RTCRtpReceiver__decoder_thread",
+        "_RTCRtpReceiver__jitter_buffer",
+        "_RTCRtpReceiver__remote_streams",
+        "_RTCRtpReceiver__rtcp_task",
+        "_RTCRtpReceiver__started",
+        "_RTCRtpReceiver__transport",
+    ),
+    RTCRtpTransceiver: ("_codecs",),
+    RTCDtlsTransport: (
+        "_handle_rtp_data",
+        "_register_rtp_receiver",
+        "_rtp_router",
+        "_rx_srtp",
+        "_send_rtp",
+        "_state",
+        "_tx_srtp",
+        "_RTCDtlsTransport__rx_bytes",
+        "_RTCDtlsTransport__rx_packets",
+        "_RTCDtlsTransport__tx_bytes",
+        "_RTCDtlsTransport__tx_packets",
+    ),
+    RTCSctpTransport: (
+        "_advertised_rwnd",
+        "_data_channel_receive",
+        "_get_inbound_stream",
+        "_inbound_streams",
+        "_last_received_tsn",
+        "_receive_data_chunk",
+    ),
+    Connection: (
+        "connect",
+        "get_component_candidates",
+        "sendto",
+        "_closing",
+        "_nominated",
+        "_protocols",
+    ),
+    StunProtocol: ("send_stun", "send_data", "datagram_received"),
+}
+
+
+def check() -> None:
+    missing = [
+        f"{cls.__name__}.{name}"
+        for cls, names in PRIVATE.items()
+        for name in names
+        if not hasattr(cls, name) and name not in vars(cls)["__init__"].__code__.co_names
+    ]
+    if missing:
+        raise ImportError(
+            f"this aiortc/aioice has no {', '.join(missing)}; rtcpeer needs aiortc 1.16 and aioice 0.13"
+        )
