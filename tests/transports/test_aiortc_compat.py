@@ -11,17 +11,13 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from fractions import Fraction
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 import spectrum
 from aiortc import (
-    AudioStreamTrack,
     MediaStreamTrack,
-    RTCConfiguration,
     RTCPeerConnection,
     RTCSessionDescription,
 )
@@ -31,22 +27,17 @@ from aiortc.rtp import RtcpByePacket, RtcpSrPacket
 from calling import AGENT, DEADLINE, Belongings, loudest_frequency, nothing_left_since, open_sockets, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stock import STOCK, stock_call, stock_peer
 
-from rtcpeer.connecting import accept
 from rtcpeer.errors import IceError, RemoteProtocolError, RtcPeerError
 from rtcpeer.events import Closed, SpeechStarted
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.protocols import Orga, Side
 from rtcpeer.protocols.http import IceServer
-from rtcpeer.session import Session
 from rtcpeer.transports import aiortc_compat
 from rtcpeer.transports.aiortc_compat import BoundedStream, ReassemblyBounds
 from rtcpeer.transports.aiortc_compat.steps import run_now
 from rtcpeer.transports.webrtc import RtcLink
-
-LABEL = Orga.profile.channel
-STOCK = 700.0
-"""Hz: how a stock peer sounds."""
 
 
 @pytest.fixture(autouse=True)
@@ -54,56 +45,6 @@ async def nothing_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     before = Belongings.now()
     yield
     await nothing_left_since(before)
-
-
-class Tone(AudioStreamTrack):
-    """A sine through aiortc's own encoder: 48 kHz, mono, 20 ms."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pcm = spectrum.tone(STOCK, 1.0)
-        self._position = 0
-        self._started = 0.0
-
-    async def recv(self) -> av.AudioFrame:
-        loop = asyncio.get_running_loop()
-        self._started = self._started or loop.time()
-        await asyncio.sleep(max(0.0, self._started + self._position / 48_000 - loop.time()))
-        start = self._position % 48_000
-        frame = av.AudioFrame.from_ndarray(self._pcm[start : start + 960].T.copy(), format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = 48_000, self._position, Fraction(1, 48_000)
-        self._position += 960
-        return frame
-
-
-@asynccontextmanager
-async def stock_peer() -> AsyncIterator[RTCPeerConnection]:
-    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    # A stock connection that is closed amid connecting leaves tasks behind; what we look for are ours.
-    stop_connecting = aiortc_compat.watch_connecting(pc, lambda exc: None)
-    try:
-        yield pc
-    finally:
-        await stop_connecting()
-        await pc.close()
-
-
-@asynccontextmanager
-async def stock_call(*, video: bool = False) -> AsyncIterator[tuple[RTCPeerConnection, Session]]:
-    """A stock peer that sounds calls us, and the session that answered."""
-    async with stock_peer() as pc:
-        pc.addTrack(Tone())
-        if video:
-            pc.addTransceiver("video", direction="sendonly")
-        pc.createDataChannel(LABEL)
-        await pc.setLocalDescription()
-        session, answer = await accept(Orga(Side.SERVER), pc.localDescription.sdp)
-        try:
-            await pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-            await session.opened()
-            yield pc, session
-        finally:
-            await session.close()
 
 
 def watch(receiver: Any, method: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +18,10 @@ from aiortc.rtcsctptransport import (
 )
 from aiortc.utils import uint16_add, uint32_gte
 
+from .. import sctp as wire
+
+logger = logging.getLogger(__name__)
+
 
 def guard_channel(
     pc: RTCPeerConnection, limit: int, on_oversize: Callable[[str], None], on_malformed: Callable[[str], None]
@@ -24,10 +29,11 @@ def guard_channel(
     """Refuse DataChannel messages over ``limit`` bytes within fixed memory, and survive malformed ones.
 
     aiortc reassembles without any limit (its receive window is advertised but not enforced), and lets an assertion
-    or a bad UTF-8 text out of its receive loop, which closes the whole connection.
+    or a bad UTF-8 text out of its receive loop, which closes the whole connection. What ``sctp.fault``
+    names is worse.
 
     Args:
-        on_oversize, on_malformed: Called with the reason, once a message.
+        on_oversize, on_malformed: Called with the reason, once a message, or a packet that is malformed as such.
     """
     private: Any = pc
     sctp = private._RTCPeerConnection__sctp
@@ -45,10 +51,25 @@ def guard_channel(
             streams[stream_id] = BoundedStream(bounds)
         return streams[stream_id]
 
-    receive_chunk, receive_message = sctp._receive_data_chunk, sctp._data_channel_receive
+    receive_packet, receive_chunk = sctp._handle_data, sctp._receive_data_chunk
+    receive_message = sctp._data_channel_receive
+
+    async def receive_sound_packet(packet: bytes) -> None:
+        if (fault := wire.fault(packet, sctp._local_tsn)) is not None:
+            on_malformed(f"malformed SCTP packet: {fault}")
+            return
+        try:
+            await receive_packet(packet)
+        # What contradicts itself, or the state of the association. A ConnectionError is none: it ends the transport.
+        except (ArithmeticError, AssertionError, LookupError, NameError, TypeError, ValueError, struct.error) as exc:
+            logger.debug("an SCTP packet was given up half-way", exc_info=exc)
+            on_malformed(f"malformed SCTP packet: {type(exc).__name__}")
 
     async def receive_chunk_within_bounds(chunk: DataChunk) -> None:
-        if bounds.take(chunk, in_order=chunk.tsn == tsn_plus_one(sctp._last_received_tsn)):
+        last = sctp._last_received_tsn
+        if not uint32_gte(last, chunk.tsn) and (chunk.tsn - last) % wire.MODULO > wire.AHEAD:
+            return
+        if bounds.take(chunk, in_order=chunk.tsn == tsn_plus_one(last)):
             await receive_chunk(chunk)
 
     async def receive_message_guarded(stream_id: int, pp_id: int, data: bytes) -> None:
@@ -57,6 +78,8 @@ def guard_channel(
         except (AssertionError, UnicodeDecodeError, struct.error) as exc:
             on_malformed(f"malformed DataChannel message of {len(data)} bytes: {type(exc).__name__}")
 
+    sctp._inbound_streams_max = wire.STREAMS
+    sctp._handle_data = receive_sound_packet
     sctp._get_inbound_stream = bounded_stream
     sctp._receive_data_chunk = receive_chunk_within_bounds
     sctp._data_channel_receive = receive_message_guarded

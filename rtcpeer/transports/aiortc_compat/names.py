@@ -65,8 +65,11 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_advertised_rwnd",
         "_data_channel_receive",
         "_get_inbound_stream",
+        "_handle_data",
         "_inbound_streams",
+        "_inbound_streams_max",
         "_last_received_tsn",
+        "_local_tsn",
         "_receive_data_chunk",
     ),
     Connection: (
