@@ -4,6 +4,7 @@
 PYTHON      ?= python3
 VENV        ?= .venv
 PYTEST_ARGS ?=
+TEST_JOBS   ?= 3
 DEMO_ARGS   ?=
 BENCH_ARGS  ?=
 FUZZ_TIME   ?= 60
@@ -22,13 +23,14 @@ pinned  := pyproject.toml requirements.lock
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  Variables: PYTHON=python3.12 (when .venv is made)  VENV=.venv  PYTEST_ARGS='-k opus -x'  DEMO_ARGS='--out DIR'  IMAGE=rtcpeer  IMAGE_ARGS='--build-arg …'"
+	@echo "  Variables: PYTHON=python3.12 (when .venv is made)  VENV=.venv  TEST_JOBS=3  PYTEST_ARGS='-k opus -x'  DEMO_ARGS='--out DIR'  IMAGE=rtcpeer  IMAGE_ARGS='--build-arg …'"
 
 demo: $(VENV)/.runtime  ## a real call on this machine: speech both ways, transcript, recording in rtcpeer-demo/
 	@$(VENV)/bin/rtcpeer demo $(DEMO_ARGS)
 
+# Calls take their time, so most tests wait rather than work: three at once are no slower than one on two cores.
 test: check  ## everything that must be green: ruff, mypy --strict, pytest
-	@$(python) -m pytest $(PYTEST_ARGS)
+	@$(python) -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
 
 check: $(VENV)/.dev  ## ruff and mypy --strict only
 	@$(python) -m ruff check .
