@@ -24,7 +24,7 @@ from ...formats import VOICE
 from ..rtp import Numbering, PacketWriter, is_rtcp
 from ..rtp import parse as parse_rtp
 from .ice import ice_transports
-from .receivers import receive_without_decoder, watch_for_bye
+from .receivers import MOST_SOURCES, receive_without_decoder, watch_for_bye
 from .steps import run_now
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ LONGEST_DATAGRAM = 1484
 """Bytes: libsrtp's buffer here holds 1500, trailer included; nothing longer crosses an Ethernet."""
 LONGEST_PACKET = LONGEST_DATAGRAM - 16
 """Bytes of an RTP packet before SRTP's tag is added."""
+WAITING = 512
+"""Datagrams that wait for DTLS and RTCP; whoever floods the socket before there is a connection fills no memory."""
 
 
 def _send_rtp(dtls: Any, packet: bytes) -> None:
@@ -238,8 +240,7 @@ class AudioReceiver:
             return
         streams = self._receiver._RTCRtpReceiver__remote_streams
         if packet.ssrc not in streams:
-            # RFC 3550, 6.4.1: a report block names at most 31 sources; more than that is nobody's voice call.
-            if len(streams) >= 31:
+            if len(streams) >= MOST_SOURCES:
                 return
             streams[packet.ssrc] = StreamStatistics(codec.clockRate)
         streams[packet.ssrc].add(packet)
@@ -251,18 +252,42 @@ def receive_directly(pc: RTCPeerConnection, audio: AudioReceiver) -> None:
 
     Works around aioice trying to parse every datagram as STUN and queueing it for a task of the DTLS transport: a
     wake-up a packet. And around that task dying of an empty datagram, or of one longer than libsrtp's buffer, which
-    anybody may send: the call went down with it.
+    anybody may send: the call went down with it. And around its queue, its tables of sources and libsrtp's, which
+    grow for as long as somebody sends.
     """
+    sources: set[bytes] = set()
+    handle_rtcp = audio.transport._handle_rtcp_data
+
+    async def handle_rtcp_from_source(data: bytes) -> None:
+        sources.add(data[4:8])  # only now is it known to be the far end's
+        await handle_rtcp(data)
+
+    audio.transport._handle_rtcp_data = handle_rtcp_from_source  # type: ignore[method-assign]
     for transport in ice_transports(pc):
-        for protocol in transport._connection._protocols:
-            protocol.datagram_received = _direct(transport._connection, protocol, audio)
+        connection = transport._connection
+        connection.data_received = _bounded(connection)
+        for protocol in connection._protocols:
+            protocol.datagram_received = _direct(connection, protocol, audio, sources)
             # asyncio makes room for 256 KiB before every read, which costs more than the read. What this truncates
             # is too long anyway. A TURN transport, and other loops' transports, have no such size.
             if hasattr(protocol.transport, "max_size"):
                 protocol.transport.max_size = 2048
 
 
-def _direct(connection: Any, protocol: Any, audio: AudioReceiver) -> Callable[[bytes, tuple[Any, ...]], None]:
+def _bounded(connection: Any) -> Callable[[bytes, int], None]:
+    receive = connection.data_received
+
+    def data_received(data: bytes, component: int) -> None:
+        if connection._queue.qsize() < WAITING:
+            receive(data, component)
+
+    return data_received
+
+
+def _direct(
+    connection: Any, protocol: Any, audio: AudioReceiver, sources: set[bytes]
+) -> Callable[[bytes, tuple[Any, ...]], None]:
+    """Args: ``sources``: the SSRCs that the far end was heard with, as they stand in a packet."""
     receive = protocol.datagram_received
     component = protocol.local_candidate.component
 
@@ -271,10 +296,18 @@ def _direct(connection: Any, protocol: Any, audio: AudioReceiver) -> Callable[[b
             return
         # RFC 7983, 7: RTP and RTCP begin with 128 to 191, STUN with 0 to 3, DTLS with 20 to 63.
         if not 128 <= data[0] <= 191:
-            receive(data, addr)
+            try:
+                receive(data, addr)
+            except struct.error as exc:  # anybody may send it, without a password
+                logger.debug("a malformed STUN attribute: %s", exc)
             return
         dtls: Any = audio.transport
-        if is_rtcp(data) or dtls._state is not DtlsState.CONNECTED:
+        rtcp = is_rtcp(data)
+        # The stream that an unknown SSRC makes in libsrtp, and in aiortc, is never removed.
+        source = data[4:8] if rtcp else data[8:12]
+        if source not in sources and len(sources) >= MOST_SOURCES:
+            return
+        if rtcp or dtls._state is not DtlsState.CONNECTED:
             connection.data_received(data, component)
             return
         dtls._RTCDtlsTransport__rx_bytes += len(data)
@@ -283,6 +316,7 @@ def _direct(connection: Any, protocol: Any, audio: AudioReceiver) -> Callable[[b
             plain = dtls._rx_srtp.unprotect(data)
         except SrtpError:
             return
+        sources.add(source)
         packet = parse_rtp(plain)
         if packet is None:
             return

@@ -49,6 +49,7 @@ PRIVATE: dict[type, tuple[str, ...]] = {
     ),
     RTCRtpTransceiver: ("_codecs",),
     RTCDtlsTransport: (
+        "_handle_rtcp_data",
         "_handle_rtp_data",
         "_register_rtp_receiver",
         "_rtp_router",
@@ -75,10 +76,12 @@ PRIVATE: dict[type, tuple[str, ...]] = {
     Connection: (
         "connect",
         "get_component_candidates",
+        "data_received",
         "sendto",
         "_closing",
         "_nominated",
         "_protocols",
+        "_queue",
     ),
     StunProtocol: ("send_stun", "send_data", "datagram_received"),
 }

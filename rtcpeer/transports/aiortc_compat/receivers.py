@@ -11,6 +11,10 @@ from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket
 
+MOST_SOURCES = 31
+"""Streams (SSRCs) that a far end may send: as many as a report can name (RFC 3550, 6.4.1), and more than any voice
+call has."""
+
 
 async def receive_without_decoder(receiver: Any, parameters: RTCRtpReceiveParameters) -> None:
     """``RTCRtpReceiver.receive`` less the decoder thread."""

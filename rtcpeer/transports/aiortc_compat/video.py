@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import queue
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +18,47 @@ from aiortc.rtcrtpreceiver import RTCRtpReceiver, decoder_worker
 from aiortc.rtcrtpsender import RTCEncodedFrame, RTCRtpSender
 from aiortc.rtp import RtpPacket
 
-from .receivers import receive_without_decoder, watch_for_bye
+from .receivers import MOST_SOURCES, receive_without_decoder, watch_for_bye
+
+MOST_PIXELS = 4096 * 2304
+"""Of a picture that is decoded: a frame of a few bytes may claim 268 million, and a byte and a half for each."""
+_MOST_FRAMES = 30
+_size = struct.Struct("<HH")
+
+
+def claims_too_many_pixels(frame: bytes) -> bool:
+    """Whether a VP8 key frame says that it is larger than ``MOST_PIXELS`` (RFC 6386, 9.1); others say nothing."""
+    if len(frame) < 10 or frame[0] & 1 or frame[3:6] != b"\x9d\x01\x2a":
+        return False
+    width: int
+    height: int
+    width, height = _size.unpack_from(frame, 6)
+    return (width & 0x3FFF) * (height & 0x3FFF) > MOST_PIXELS
+
+
+class _Undecoded(queue.Queue[Any]):
+    """Frames on their way to aiortc's decoder thread: thirty, while it has no more than thirty pictures unread.
+
+    aiortc's own takes as many as come, and the pictures wait for a reader who may have gone.
+    """
+
+    def __init__(self, pictures: asyncio.Queue[Any], wants_key_frame: threading.Event) -> None:
+        super().__init__()
+        self._pictures = pictures
+        self._wants_key_frame = wants_key_frame
+        self._dropped = False
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if item is not None:  # which ends it
+            if self.qsize() >= _MOST_FRAMES or self._pictures.qsize() >= _MOST_FRAMES:
+                self._dropped = True
+                return
+            if claims_too_many_pixels(item[1].data):
+                return
+            if self._dropped:
+                self._wants_key_frame.set()
+                self._dropped = False
+        super().put(item, block, timeout)
 
 
 class VideoReceiver:
@@ -67,7 +109,13 @@ class VideoReceiver:
         if not self._decoding and self._on_frame is None:
             return
         receiver = self._receiver
+        streams = receiver._RTCRtpReceiver__remote_streams
+        if packet.ssrc not in streams and len(streams) >= MOST_SOURCES:
+            return  # a report with one more can't be written, and ends aiortc's reporting
         if self._decoding and receiver._RTCRtpReceiver__decoder_thread is None:
+            receiver._RTCRtpReceiver__decoder_queue = _Undecoded(
+                receiver._track._queue, receiver._RTCRtpReceiver__decoder_error
+            )
             thread = threading.Thread(
                 name="video-decoder",
                 target=decoder_worker,
