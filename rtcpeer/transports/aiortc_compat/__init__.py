@@ -12,6 +12,7 @@ from .channel import BoundedStream, ReassemblyBounds, guard_channel
 from .connecting import watch_connecting
 from .ice import intercept_datagrams, limit_gathering, mute, path_alive, selected_pair
 from .receivers import negotiated_codecs
+from .turn import Refused, ask_binding, try_allocation
 from .video import VideoReceiver, idle_until_track, watch_video_sender
 
 names.check()
@@ -23,7 +24,9 @@ __all__ = [
     "AudioSender",
     "BoundedStream",
     "ReassemblyBounds",
+    "Refused",
     "VideoReceiver",
+    "ask_binding",
     "guard_channel",
     "idle_until_track",
     "intercept_datagrams",
@@ -33,6 +36,7 @@ __all__ = [
     "path_alive",
     "receive_directly",
     "selected_pair",
+    "try_allocation",
     "watch_connecting",
     "watch_video_sender",
 ]

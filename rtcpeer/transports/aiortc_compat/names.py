@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from aioice.ice import Connection, StunProtocol
+from aioice.stun import Transaction
+from aioice.turn import TurnClientMixin, TurnTransport
 from aiortc import RTCPeerConnection, RTCRtpTransceiver
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
@@ -83,7 +85,10 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_protocols",
         "_queue",
     ),
-    StunProtocol: ("send_stun", "send_data", "datagram_received"),
+    StunProtocol: ("send_stun", "send_data", "datagram_received", "transactions"),
+    Transaction: ("_Transaction__timeout_delay",),
+    TurnClientMixin: ("_TurnClientMixin__add_authentication", "integrity_key", "refresh_task", "transactions"),
+    TurnTransport: ("_connect",),
 }
 
 

@@ -1,0 +1,330 @@
+"""aioice's STUN and TURN clients, asked so that they answer: what failed is raised, and at once.
+
+aioice's own gathering drops the reason, waits a minute for a port that is closed, and can neither bind to an address
+nor trust a CA of the user's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from aioice import stun, turn
+
+from ..ice_servers import IceUrl
+
+RELEASE_TIMEOUT = 0.5
+"""Seconds to wait for a TURN server to confirm that an allocation is gone; it would expire by itself."""
+FIRST_RETRY = 0.1
+"""Seconds until a request is repeated; it doubles each time. aioice's 0.5 s would be later than gathering's end."""
+
+Address = tuple[str, int]
+Bind = Callable[[socket.socket, str], None]
+"""Bind a socket to a local address; empty: any."""
+
+_T = TypeVar("_T")
+_ProtocolT = TypeVar("_ProtocolT", bound=asyncio.DatagramProtocol)
+
+
+def bind_any(sock: socket.socket, local: str) -> None:
+    """Bind at whatever port is free."""
+    if local:
+        sock.bind((local, 0))
+
+
+class Refused(Exception):
+    """A server answered with an error."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.reason = reason
+
+
+class _Alive:
+    """What aioice's TURN protocols lack: signs of life, errors of the socket, and an end that does not hang."""
+
+    transport: Any
+    transactions: dict[bytes, Any]
+    integrity_key: bytes | None
+
+    def __init__(self, *args: Any, on_alive: Callable[[], None], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.broken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self._on_alive = on_alive
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self._on_alive()
+        try:
+            super().datagram_received(data, addr)  # type: ignore[misc]
+        except (ValueError, KeyError, IndexError, TypeError) as exc:
+            # aioice's parser raises what the bytes happen to break.
+            self._break(exc)
+
+    def error_received(self, exc: Exception) -> None:
+        self._break(exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._break(exc or ConnectionResetError())
+        super().connection_lost(exc)  # type: ignore[misc]
+
+    async def delete(self) -> None:
+        try:
+            async with asyncio.timeout(RELEASE_TIMEOUT):
+                await super().delete()  # type: ignore[misc]
+        except TimeoutError:
+            pass  # it closed the socket
+        except (ConnectionError, stun.TransactionError):
+            self.transport.close()
+
+    def abandon(self) -> None:
+        """Give up the allocation that may be under way, without waiting."""
+        if (task := getattr(self, "refresh_task", None)) is not None:
+            task.cancel()
+        if self.integrity_key is not None and not self.transport.is_closing():
+            # The server has, or is about to have, an allocation for us: datagrams mostly arrive in order.
+            request = stun.Message(stun.Method.REFRESH, stun.Class.REQUEST, attributes={"LIFETIME": 0})
+            self._TurnClientMixin__add_authentication(request)  # type: ignore[attr-defined]
+            self._send(bytes(request))  # type: ignore[attr-defined]
+        self.transport.close()
+
+    def _break(self, exc: Exception) -> None:
+        if not self.broken.done():
+            self.broken.set_result(exc)
+
+
+class _Udp(_Alive, turn.TurnClientUdpProtocol):  # type: ignore[misc]
+    pass
+
+
+class _Tcp(_Alive, turn.TurnClientTcpProtocol):  # type: ignore[misc]
+    pass
+
+
+async def resolve(host: str, port: int, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, Any]]:
+    """Return the addresses of a host, off the event loop. Raises socket.gaierror, UnicodeError."""
+    with suppress(ValueError):
+        version = ipaddress.ip_address(host).version
+        return [(socket.AF_INET6, (host, port, 0, 0)) if version == 6 else (socket.AF_INET, (host, port))]
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+async def reflexive_address(
+    protocol: Any, server: Address, *, retries: int = 3, first_retry: float = FIRST_RETRY
+) -> Address:
+    """Ask a STUN server for the address that ``protocol``'s socket has there.
+
+    Args:
+        protocol: aioice's ``StunProtocol``, or anything with its ``send_stun`` and ``transactions``.
+        retries: How often to ask again.
+
+    Raises:
+        TimeoutError, Refused, ValueError: no answer, an error, or an answer without an address.
+    """
+    request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+    transaction: Any = stun.Transaction(request, server, protocol, retransmissions=retries)
+    transaction._Transaction__timeout_delay = first_retry
+    protocol.transactions[request.transaction_id] = transaction
+    try:
+        response, _ = await transaction.run()
+    except stun.TransactionError as exc:
+        raise _plain(exc) from None
+    finally:
+        del protocol.transactions[request.transaction_id]
+    return _address(response)
+
+
+async def allocate(
+    server: IceUrl,
+    make: Callable[[], _ProtocolT],
+    *,
+    local: str = "",
+    bind: Bind = bind_any,
+    tls: ssl.SSLContext | None = None,
+    on_alive: Callable[[], None] = lambda: None,
+) -> tuple[Any, _ProtocolT]:
+    """Get an allocation from a TURN server; return aioice's transport and the protocol that ``make`` made for it.
+
+    Cancelled or failed, it leaves nothing behind, here or there.
+
+    Args:
+        local: A local address to reach the server from; empty: any.
+        bind: Binds our socket to it.
+        tls: What certificates to trust, for TURN over TLS.
+        on_alive: Called at every sign that there is a server: TCP connected, an answer of any kind.
+
+    Raises:
+        Refused, OSError (``socket.gaierror``, ``ssl.SSLError``, …), TimeoutError, ValueError
+    """
+    inner = await _connect(server, bind, local, tls, on_alive)
+    outer = turn.TurnTransport(inner)
+    protocol = make()
+    try:
+        await _unless(inner.broken, outer._connect(protocol))
+    except stun.TransactionError as exc:
+        inner.abandon()
+        raise _plain(exc) from None
+    except BaseException:
+        inner.abandon()
+        raise
+    return outer, protocol
+
+
+async def _unless(broken: asyncio.Future[Exception], asking: Coroutine[Any, Any, _T]) -> _T:
+    """Wait for an answer, unless the socket breaks first."""
+    task = asyncio.ensure_future(asking)
+    both: list[asyncio.Future[Any]] = [task, broken]
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise broken.result()
+        return await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _connect(
+    server: IceUrl, bind: Bind, local: str, tls: ssl.SSLContext | None, on_alive: Callable[[], None]
+) -> Any:
+    loop = asyncio.get_running_loop()
+    udp = server.transport == "udp"
+    kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+    options: dict[str, Any] = {
+        "username": server.username,
+        "password": server.credential,
+        "lifetime": turn.DEFAULT_ALLOCATION_LIFETIME,
+        "channel_refresh_time": turn.DEFAULT_CHANNEL_REFRESH_TIME,
+        "on_alive": on_alive,
+    }
+    if server.transport == "tls" and tls is None:
+        tls = await asyncio.to_thread(ssl.create_default_context)  # it reads every CA there is
+    why: OSError = OSError()
+    for family, address in await resolve(server.host, server.port, kind):
+        if local and (family == socket.AF_INET6) != (":" in local):
+            continue
+        sock = socket.socket(family, kind)
+        try:
+            sock.setblocking(False)
+            bind(sock, local)
+            await loop.sock_connect(sock, address)
+            if udp:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, turn.UDP_SOCKET_BUFFER_SIZE)
+                _, protocol = await loop.create_datagram_endpoint(partial(_Udp, address[:2], **options), sock=sock)
+                return protocol
+            on_alive()
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+            context = tls if server.transport == "tls" else None
+            _, stream = await loop.create_connection(
+                partial(_Tcp, address[:2], **options),
+                sock=sock,
+                ssl=context,
+                server_hostname=server.host if context is not None else None,
+            )
+            return stream
+        except ssl.SSLError:
+            sock.close()
+            raise  # there is a server: another of its addresses will have the same certificate
+        except OSError as exc:
+            sock.close()
+            why = exc
+        except BaseException:
+            sock.close()
+            raise
+    raise why
+
+
+def _plain(exc: stun.TransactionError) -> Exception:
+    if exc.response is None:
+        return TimeoutError()
+    found = exc.response.attributes.get("ERROR-CODE")
+    return Refused(*found) if found else ValueError("an error without a code")
+
+
+def _address(response: stun.Message) -> Address:
+    found = response.attributes.get("XOR-MAPPED-ADDRESS") or response.attributes.get("MAPPED-ADDRESS")
+    if found is None:
+        raise ValueError("a Binding response without an address")
+    return found[0], found[1]
+
+
+# One question, for whoever asks no more than that
+
+
+async def try_allocation(server: IceUrl, local: str, tls: ssl.SSLContext | None) -> Address:
+    """Get an allocation and give it back; return its relayed address. Raises as ``allocate`` does."""
+    relay, receiver = await allocate(server, _Receiver, local=local, tls=tls)
+    found: Address = relay.get_extra_info("sockname")
+    relay.close()
+    await receiver.closed
+    return found
+
+
+class _Receiver(asyncio.DatagramProtocol):
+    """Receives nothing."""
+
+    def __init__(self) -> None:
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+class _Asker(asyncio.DatagramProtocol):
+    """Enough of a socket for a Binding request."""
+
+    def __init__(self) -> None:
+        self.transactions: dict[bytes, Any] = {}
+        self.broken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def send_stun(self, message: stun.Message, addr: Address) -> None:
+        self.transport.sendto(bytes(message))
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        try:
+            message = stun.parse_message(data)
+        except (ValueError, KeyError, IndexError, TypeError):
+            return  # not for us
+        if message.message_class & 0x100 and (found := self.transactions.get(message.transaction_id)) is not None:
+            found.response_received(message, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        if not self.broken.done():
+            self.broken.set_result(exc)
+
+
+async def ask_binding(server: IceUrl, local: str, local_port: int) -> Address:
+    """Ask a STUN server from a socket of its own. Raises as ``reflexive_address`` does, and OSError."""
+    loop = asyncio.get_running_loop()
+    why: OSError = OSError()
+    for family, address in await resolve(server.host, server.port, socket.SOCK_DGRAM):
+        if local and (family == socket.AF_INET6) != (":" in local):
+            continue
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            if local or local_port:
+                sock.bind((local, local_port))
+            sock.connect(address)
+            _, asker = await loop.create_datagram_endpoint(_Asker, sock=sock)
+        except OSError as exc:
+            sock.close()
+            why = exc
+            continue
+        try:
+            return await _unless(asker.broken, reflexive_address(asker, address[:2], retries=6))
+        finally:
+            asker.transport.close()
+    raise why
