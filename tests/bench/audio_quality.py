@@ -60,6 +60,8 @@ class Cell:
     lateness: float = 0.0
     """99th percentile of how late the sender's packets were sent, in seconds."""
     lost: float = 0.0
+    spacing: float | None = None
+    """99th percentile of the time between two packets of a sender, in seconds."""
     failure: str | None = None
     measured: Measured | None = None
 
@@ -127,6 +129,8 @@ class Round:
                 cell.lost = lost / packets if packets else 0.0
                 if call.speaker is not None:
                     cell.lateness = float(np.quantile(call.speaker.lateness, 0.99))
+                elif call.relay.media_spacing:
+                    cell.spacing = float(np.quantile(call.relay.media_spacing, 0.99))
         finally:
             gc.enable()
             await asyncio.gather(*(call.release() for _, call in calls), return_exceptions=True)
@@ -187,6 +191,7 @@ def _row(role: str, contestant: str, cells: Sequence[Cell]) -> dict[str, Any]:
             row["delay_over_time"] = [each.delays for each in measured]
     else:
         row["bitrate"] = middle(_bitrate(cell) for cell, _ in known)
+        row["spacing_99th"] = middle(cell.spacing for cell, _ in known)
     return row
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from itertools import pairwise
 from typing import Any
 
 from .sending import Fates
@@ -29,10 +30,13 @@ class _Side(asyncio.DatagramProtocol):
         self._loop = asyncio.get_running_loop()
         self.media_packets = 0
         self.media_lost = 0
+        self.media_came: list[float] = []
+        """Times of the loop."""
 
     def begin(self) -> None:
         self._first = None
         self.media_packets = self.media_lost = 0
+        self.media_came.clear()
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -48,6 +52,7 @@ class _Side(asyncio.DatagramProtocol):
         number = (sequence - self._first) & 0xFFFF
         fate = self._fates[number] if number < len(self._fates) else [0.0]
         self.media_packets += 1
+        self.media_came.append(self._loop.time())
         self.media_lost += not fate
         for delay in fate:
             if delay:
@@ -90,6 +95,11 @@ class Relay:
     def media(self) -> tuple[int, int]:
         """Packets of media that came in, and how many of them were lost."""
         return self._from_sender.media_packets, self._from_sender.media_lost
+
+    @property
+    def media_spacing(self) -> list[float]:
+        """Seconds between one packet of media and the next, as the sender's come in."""
+        return [after - before for before, after in pairwise(self._from_sender.media_came)]
 
     def pretend_sender(self, sdp: str) -> str:
         """Note where the sender is; return its SDP as the receiver is to see it."""

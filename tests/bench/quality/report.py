@@ -80,6 +80,7 @@ def _tables(results: dict[str, Any]) -> Iterator[tuple[str, Cells, list[Cells]]]
                     _text(clean, "bitrate", 0.001, 1),
                     _text(lossy, "bitrate", 0.001, 1),
                     _text(clean, "level", 1, 1, True),
+                    _text(clean, "spacing_99th", 1000, 1),
                 )
             )
     if senders:
@@ -94,6 +95,7 @@ def _tables(results: dict[str, Any]) -> Iterator[tuple[str, Cells, list[Cells]]]
                 "kb/s clean",
                 "kb/s 5 % loss",
                 "level, dB",
+                "p99 between packets, ms",
             ),
             senders,
         )
