@@ -6,6 +6,7 @@ The key belongs on a server. There, ``SessionConfigClient`` trades it for what a
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -16,10 +17,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from .errors import ConfigurationError, RemoteProtocolError, RtcPeerError
+from .errors import AuthError, ConfigurationError, RemoteProtocolError, RtcPeerError, SignalingError
 from .protocols import find_protocol
 from .protocols.base import VoiceProtocol
-from .protocols.http import HttpResponse, is_token
+from .protocols.http import HttpRequest, HttpResponse, is_token, retry_after
 from .protocols.rtc import RtcProtocol
 from .protocols.session_config import SessionConfig, parse_session_config, session_config_request
 from .protocols.strict_json import load_json
@@ -33,6 +34,10 @@ __all__ = [
     "fetch_session_config",
     "turn_credentials",
 ]
+
+
+class LateAnswer(SignalingError):
+    """The service did not answer in time."""
 
 
 class _Client:
@@ -63,6 +68,17 @@ class _Client:
         http, self._http = self._http, None
         if http is not None:
             await http.close()
+
+    async def _ask(self, request: HttpRequest) -> HttpResponse:
+        """Raises LateAnswer, and what ``exchange`` raises."""
+        try:
+            # Not exchange's own deadline: whoever stands in between, as the proxy does, must tell late from gone.
+            async with asyncio.timeout(self._timeout):
+                return await exchange(self._pool(), request, timeout=None)
+        except TimeoutError:
+            assert self._timeout is not None
+            place = redact_url(request.url)
+        raise LateAnswer(f"{place} did not answer within {self._timeout:g} s; is it busy, or a firewall in between?")
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._http is None:
@@ -118,9 +134,9 @@ class SessionConfigClient(_Client):
         """
         try:
             request = self._protocol.token_request(self._url, self._api_key, self._options)
-            token = self._protocol.parse_token(await exchange(self._pool(), request, timeout=self._timeout))
+            token = self._protocol.parse_token(await self._ask(request))
             request = self._protocol.ice_request(self._url, token.value)
-            servers = self._protocol.parse_ice(await exchange(self._pool(), request, timeout=self._timeout))
+            servers = self._protocol.parse_ice(await self._ask(request))
         except RtcPeerError as exc:
             # Services are known to quote the key they refuse, and codecs quote the service.
             exc.args = tuple(str(said).replace(self._api_key, "[API key]") for said in exc.args)
@@ -164,13 +180,21 @@ class VoiceTokenClient(_Client):
         return f"VoiceTokenClient({redact_url(self._url)!r}, protocol={self.profile.name!r})"
 
     async def get_response(self) -> HttpResponse:
-        """Return the service's own answer, JSON and status, whatever the status; only the key is taken out.
+        """Return the service's own answer, JSON and status, a page's mistakes (4xx) included; the key is taken out.
 
         Raises:
-            SignalingError: no answer in time, or at all.
+            AuthError: the service refused the key (401, 403), which is none of the page's business.
+            SignalingError: no answer in time, or at all, or one that says the service is broken.
             RemoteProtocolError: the answer is no JSON.
         """
-        response = await exchange(self._pool(), self._request, timeout=self._timeout)
+        response = await self._ask(self._request)
+        place = redact_url(self._request.url)
+        if response.status in (401, 403):
+            raise AuthError(f"{place} answered {response.status}: is the API key right?")
+        if response.status >= 500:
+            raise SignalingError(
+                f"{place} answered {response.status}", status=response.status, retry_after=retry_after(response)
+            )
         headers = {"content-type": "application/json", "cache-control": "no-store"}
         if "retry-after" in response.headers:
             headers["retry-after"] = response.headers["retry-after"]
@@ -179,7 +203,7 @@ class VoiceTokenClient(_Client):
         try:
             load_json(body)
         except (ValueError, RecursionError):
-            raise RemoteProtocolError(f"{redact_url(self._request.url)} answered with no JSON") from None
+            raise RemoteProtocolError(f"{place} answered with no JSON") from None
         return HttpResponse(response.status, headers, body)
 
 

@@ -1,34 +1,44 @@
 """The server-side half of a session as an aiohttp handler: it holds the API key, so that a browser need not.
 
 ``GET /session-config`` answers ``{"ephemeralToken", "iceServers"}``, as Orga's client SDKs ask for it. A failure is
-``{"error", "reason"}`` with a status about *this* server, because the caller sent no credential that could be wrong:
+``{"error", "reason", "retryable"}`` with a status about *this* server, because the caller sent no credential that
+could be wrong:
 
 * 503, with ``Retry-After`` if upstream gave one: upstream limits our key (429) or is down for a while (503).
-* 502: anything else, a refused key included. Not 401, which would make a page ask its user to log in.
-* 403: ``proxy_app`` only, the page's origin is not on the list. No token is spent on it.
+* 504: upstream did not answer in time.
+* 502: anything else, a refused key included, which is ``"retryable": false``: it will be refused again. Not 401,
+  which would make a page ask its user to log in.
+* 429, with ``Retry-After``, and 403: ``proxy_app`` only, too many requests from one address, and an origin that is
+  not on the list. No token is spent on either.
 
 The reason never quotes upstream, which may quote the key. The log has the details.
 
 For protocols over WebSocket that have a REST step it is the vendor's own route, ``POST /api/voice-token`` for
-Orbitali: upstream's JSON and status are passed on as they are. What is ours to fail is as above.
+Orbitali: upstream's JSON and status are passed on as they are, but for a refused key and for what is upstream's own
+failure (5xx). Those, and what is ours to fail, are as above.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
-from .auth import SessionConfigClient, VoiceTokenClient
+from .auth import LateAnswer, SessionConfigClient, VoiceTokenClient
 from .errors import AuthError, ConfigurationError, RtcPeerError, SignalingError
 from .protocols.http import HttpResponse
 from .protocols.session_config import session_config_refusal, session_config_response
+from .serving.rate_limit import Network, RateLimit, caller
+from .serving.refusals import Refusals
 
 logger = logging.getLogger(__name__)
 
 SESSION_CONFIG_PATH = "/session-config"
+RATE_LIMIT = 60.0
+"""Requests a minute from one address, a sixth of them at once."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,8 +58,7 @@ def session_config_handler(client: SessionConfigClient) -> Handler:
         try:
             return _to_aiohttp(session_config_response(await client.get_session_config()))
         except RtcPeerError as exc:
-            logger.warning("session config failed: %s: %s", type(exc).__name__, exc)
-            return _to_aiohttp(_failure(exc))
+            return _to_aiohttp(_failure(exc, "session config"))
 
     return session_config
 
@@ -61,8 +70,7 @@ def voice_token_handler(client: VoiceTokenClient) -> Handler:
         try:
             response = await client.get_response()
         except RtcPeerError as exc:
-            logger.warning("voice token failed: %s: %s", type(exc).__name__, exc)
-            response = _failure(exc)
+            response = _failure(exc, "voice token")
         else:
             if not response.ok:
                 logger.warning("voice token refused: upstream answered with status %d", response.status)
@@ -79,16 +87,26 @@ def proxy_route(client: SessionConfigClient | VoiceTokenClient) -> tuple[str, st
     return client.profile.session_method, client.profile.backend_path
 
 
-def proxy_app(client: SessionConfigClient | VoiceTokenClient, *, cors_origins: Sequence[str]) -> web.Application:
+def proxy_app(
+    client: SessionConfigClient | VoiceTokenClient,
+    *,
+    cors_origins: Sequence[str],
+    rate_limit: float | None = RATE_LIMIT,
+    trusted_proxies: Sequence[Network] = (),
+    refusals: Refusals | None = None,
+) -> web.Application:
     """Return an application with the client's route for the pages of ``cors_origins``, and ``GET /healthz``.
 
     A caller that sends no ``Origin`` is no page of another site, and is served. ``/healthz`` does not ask upstream.
 
     Args:
         cors_origins: Exact origins, such as ``https://app.example.com``; ``*`` is every page there is.
+        rate_limit: Requests a minute from one address, a sixth of them at once; ``None``: no limit.
+        trusted_proxies: Reverse proxies in front of this, whose ``X-Forwarded-For`` says whom a request counts for.
+        refusals: Where what is turned down is counted.
 
     Raises:
-        ConfigurationError: an entry that no browser would send.
+        ConfigurationError: an origin that no browser would send, or a rate of nothing.
     """
     for origin in cors_origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
@@ -101,26 +119,57 @@ def proxy_app(client: SessionConfigClient | VoiceTokenClient, *, cors_origins: S
         handler = session_config_handler(client)
     else:
         handler = voice_token_handler(client)
-    guarded = _for_origins(handler, frozenset(cors_origins))
+    refusals = refusals or Refusals(logger)
+    limited = _limited(RateLimit(rate_limit), trusted_proxies, refusals)
+
+    def guard(handler: Handler) -> Handler:
+        return _for_origins(handler, frozenset(cors_origins), limited, refusals)
+
     if method == "GET":
-        app.router.add_get(path, guarded)
+        app.router.add_get(path, guard(handler))
     else:
-        app.router.add_route(method, path, guarded)
-    app.router.add_options(path, _for_origins(_preflight_for(method), frozenset(cors_origins)))
+        app.router.add_route(method, path, guard(handler))
+    app.router.add_options(path, guard(_preflight_for(method)))
     app.router.add_get("/healthz", _healthz)
     return app
 
 
-def _for_origins(handler: Handler, origins: frozenset[str]) -> Handler:
+def _limited(
+    limit: RateLimit, trusted_proxies: Sequence[Network], refusals: Refusals
+) -> Callable[[web.Request], HttpResponse | None]:
+    """Return what counts a request, and answers one that is one too many."""
+
+    def refuse(request: web.Request) -> HttpResponse | None:
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
+        address = caller(request.remote, forwarded, trusted_proxies)
+        wait = limit.take(address, asyncio.get_running_loop().time())
+        if not wait:
+            return None
+        refusals.count("rate-limit")
+        return session_config_refusal(429, "too many requests from this address", wait, retryable=True)
+
+    return refuse
+
+
+def _for_origins(
+    handler: Handler,
+    origins: frozenset[str],
+    limited: Callable[[web.Request], HttpResponse | None],
+    refusals: Refusals,
+) -> Handler:
     """Add CORS (WHATWG Fetch, 3.3) for ``origins``; refuse others before anything is spent."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         origin = request.headers.get("Origin")
         allowed = origin is None or "*" in origins or origin in origins
-        if allowed:
+        response: web.StreamResponse
+        if refused := limited(request):
+            response = _to_aiohttp(refused)
+        elif allowed:
             response = await handler(request)
         else:
-            logger.warning("session config refused: origin=%.200r is not on the list", origin)
+            refusals.count("origin")
+            logger.debug("origin not on the list: %.200r", origin)
             response = _to_aiohttp(session_config_refusal(403, "this origin is not allowed"))
         if "*" in origins:
             response.headers["Access-Control-Allow-Origin"] = "*"
@@ -153,16 +202,21 @@ async def _healthz(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
-def _failure(exc: RtcPeerError) -> HttpResponse:
+def _failure(exc: RtcPeerError, what: str) -> HttpResponse:
+    if isinstance(exc, AuthError):
+        logger.error("%s failed, and will until this server gets a key that the service takes: %s", what, exc)
+        return session_config_refusal(502, "the service refused this server's API key")
+    logger.warning("%s failed: %s: %s", what, type(exc).__name__, exc)
     match exc:
-        case AuthError():
-            return session_config_refusal(502, "the service refused this server's API key")
+        case LateAnswer():
+            return session_config_refusal(504, "the service did not answer in time", retryable=True)
         case SignalingError(status=429 | 503 as status):
-            return session_config_refusal(503, f"the service answered with status {status}", exc.retry_after)
+            reason = f"the service answered with status {status}"
+            return session_config_refusal(503, reason, exc.retry_after, retryable=True)
         case SignalingError(status=None):
-            return session_config_refusal(502, "the service does not answer")
-        case SignalingError(status=status):
-            return session_config_refusal(502, f"the service answered with status {status}")
+            return session_config_refusal(502, "the service does not answer", retryable=exc.retryable)
+        case SignalingError(status=int(status)) if status >= 300:
+            return session_config_refusal(502, f"the service answered with status {status}", retryable=exc.retryable)
         case ConfigurationError():
             return session_config_refusal(500, "this server is not configured well")
     return session_config_refusal(502, "the service gave an answer that makes no sense")

@@ -22,6 +22,7 @@ LAYERS: dict[str, tuple[int, set[str]]] = {
     "rtcpeer.auth": (4, {"aiohttp"}),
     "rtcpeer.opening": (4, {"aiohttp"}),
     "rtcpeer.proxy": (4, {"aiohttp"}),
+    "rtcpeer.serving": (4, {"aiohttp"}),
     "signaling": (5, {"numpy", "av", "aiohttp", "jwt", "pasimple"}),
     "rtcpeer.__main__": (6, set()),
     "rtcpeer.cli": (6, {"aiohttp", "numpy", "rich", "typer", "click", "av"}),

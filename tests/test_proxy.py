@@ -21,6 +21,7 @@ from rtcpeer.auth import SessionConfigClient, fetch_session_config
 from rtcpeer.errors import ConfigurationError, SignalingError
 from rtcpeer.protocols.http import IceServer
 from rtcpeer.proxy import proxy_app, session_config_handler
+from rtcpeer.serving.rate_limit import parse_networks
 
 KEY = "sk_orga_ai_0123456789abcdef"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1In0.c2ln"
@@ -107,29 +108,40 @@ async def test_the_handler_serves_in_an_application_of_the_users_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "status", "reason"),
+    ("refusal", "status", "reason", "retryable"),
     [
         (
-            {"data": {"error": {"message": "key"}}, "status": 401},
+            {"data": {"error": {"message": "k"}}, "status": 401},
             502,
             "the service refused this server's API key",
+            False,
         ),
-        ({"data": {"error": {"message": "scope"}}, "status": 403}, 502, "the service refused this server's API key"),
-        ({"data": {}, "status": 500}, 502, "the service answered with status 500"),
-        ({"data": {}, "status": 404}, 502, "the service answered with status 404"),
-        ({"data": {}, "status": 503}, 503, "the service answered with status 503"),
-        ({"data": {}}, 502, "the service gave an answer that makes no sense"),
+        (
+            {"data": {"error": {"message": "k"}}, "status": 403},
+            502,
+            "the service refused this server's API key",
+            False,
+        ),
+        ({"data": {"detail": "upstream's"}, "status": 500}, 502, "the service answered with status 500", True),
+        ({"data": {}, "status": 404}, 502, "the service answered with status 404", False),
+        ({"data": {}, "status": 503}, 503, "the service answered with status 503", True),
+        ({"data": {}}, 502, "the service gave an answer that makes no sense", False),
+        ({"data": {"more": "x" * (1 << 21)}}, 502, "the service gave an answer that makes no sense", False),
     ],
 )
-async def test_what_upstream_refuses_is_a_failure_of_the_proxy(
-    refusal: dict[str, Any], status: int, reason: str
+async def test_what_upstream_refuses_is_a_failure_of_the_proxy_that_says_whether_to_try_again(
+    refusal: dict[str, Any], status: int, reason: str, retryable: bool
 ) -> None:
     upstream = Upstream()
     upstream.refusal = refusal
-    async with proxying(upstream, PAGE) as url:
+    async with proxying(upstream, PAGE) as url, aiohttp.ClientSession() as http:
         got, headers, content = await ask(url, headers={"Origin": PAGE})
+        with pytest.raises(SignalingError) as caught:
+            await fetch_session_config(http, url)
 
-    assert (status, {"error": "Failed to get session config", "reason": reason}) == (got, content)
+    expected = {"error": "Failed to get session config", "reason": reason, "retryable": retryable}
+    assert (status, expected) == (got, content)
+    assert (status, retryable) == (caught.value.status, caught.value.retryable)
     assert (headers["access-control-allow-origin"], headers["cache-control"]) == (PAGE, "no-store")
 
 
@@ -157,6 +169,66 @@ async def test_an_upstream_that_is_away_is_a_bad_gateway() -> None:
     assert (status, content["reason"]) == (502, "the service does not answer")
 
 
+async def test_an_upstream_that_is_late_is_a_gateway_timeout() -> None:
+    async def never(request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app = web.Application()
+    app.router.add_post("/v1/realtime/client-secrets", never)
+    async with (
+        TestServer(app, handler_cancellation=True) as far,
+        SessionConfigClient(str(far.make_url("")), KEY, timeout=0.05) as client,
+        serving(proxy_app(client, cors_origins=[])) as url,
+    ):
+        status, _, content = await ask(f"{url}/session-config")
+
+    assert (504, "the service did not answer in time", True) == (status, content["reason"], content["retryable"])
+
+
+# Limits
+
+
+async def test_too_many_requests_are_429_and_the_peer_hears_how_long_to_wait() -> None:
+    upstream = Upstream()
+    async with (
+        serving(upstream.app()) as far,
+        SessionConfigClient(far, KEY) as client,
+        serving(proxy_app(client, cors_origins=[PAGE], rate_limit=6)) as base,
+        aiohttp.ClientSession() as http,
+    ):
+        url = f"{base}/session-config"
+        await fetch_session_config(http, url)
+        with pytest.raises(SignalingError) as caught:
+            await fetch_session_config(http, url)
+        status, headers, content = await ask(url, headers={"Origin": PAGE})
+        preflight, _, _ = await ask(url, method="OPTIONS", headers={"Origin": PAGE})
+        health, _, _ = await ask(f"{base}/healthz")
+
+    assert (429, True) == (caught.value.status, caught.value.retryable)
+    assert caught.value.retry_after is not None
+    assert 9 <= caught.value.retry_after <= 10
+    assert (429, "too many requests from this address", True) == (status, content["reason"], content["retryable"])
+    assert (PAGE, "Retry-After") == (
+        headers["access-control-allow-origin"],
+        headers["access-control-expose-headers"],
+    )
+    assert (429, 200, 1) == (preflight, health, upstream.tokens)
+
+
+async def test_behind_a_reverse_proxy_that_is_trusted_callers_have_limits_of_their_own() -> None:
+    statuses = []
+    async with serving(Upstream().app()) as far, SessionConfigClient(far, KEY) as client:
+        for trusted in ([], ["127.0.0.0/8"]):
+            app = proxy_app(client, cors_origins=[], rate_limit=6, trusted_proxies=parse_networks(trusted))
+            async with serving(app) as base:
+                for name in ("198.51.100.1", "203.0.113.1, 198.51.100.1", "198.51.100.2"):
+                    status, _, _ = await ask(f"{base}/session-config", headers={"X-Forwarded-For": name})
+                    statuses.append(status)
+
+    assert [200, 429, 429, 200, 429, 200] == statuses
+
+
 async def test_no_secret_is_logged_or_answered(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     upstream = Upstream()
@@ -165,7 +237,7 @@ async def test_no_secret_is_logged_or_answered(caplog: pytest.LogCaptureFixture)
         upstream.refusal = {"data": {"error": {"message": f"Incorrect API key provided: {KEY}"}}, "status": 401}
         _, headers, content = await ask(url, headers={"Origin": PAGE})
 
-    assert "session config failed: AuthError" in caplog.text
+    assert "session config failed, and will until this server gets a key" in caplog.text
     assert not any(secret in caplog.text for secret in (KEY, TOKEN))
     assert KEY not in repr((headers, content))
 
@@ -307,6 +379,8 @@ async def test_the_commands_help_does_not_show_the_key() -> None:
         (["--upstream", "http://127.0.0.1:9"], None, "the API key is empty"),
         (["--upstream", "127.0.0.1:9"], KEY, "is no http URL"),
         (["--upstream", "http://127.0.0.1:9", "--cors-origin", "example.com"], KEY, "is no origin"),
+        (["--upstream", "http://127.0.0.1:9", "--trusted-proxy", "example.com"], KEY, "is no address"),
+        (["--upstream", "http://127.0.0.1:9", "--tls-key", "key.pem"], KEY, "--tls-key without --tls-cert"),
         (["--upstream", "http://127.0.0.1:9", "--host", "198.51.100.1"], KEY, "can't listen on 198.51.100.1:8081"),
     ],
 )
@@ -328,9 +402,9 @@ async def test_the_command_names_a_port_that_is_taken() -> None:
         async with running("--upstream", "http://127.0.0.1:9", "--port", port) as process:
             _, err = await asyncio.wait_for(process.communicate(), 30)
 
-    assert (2, f"can't listen on 127.0.0.1:{port}: Address already in use; choose another") == (
+    assert (2, f"can't listen on 127.0.0.1:{port}: Address already in use; choose another host or port\n") == (
         process.returncode,
-        err.decode().partition("configuration: ")[2].partition(" with --host")[0],
+        err.decode().partition("configuration: ")[2],
     )
 
 

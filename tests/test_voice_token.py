@@ -12,7 +12,7 @@ from aiohttp import web
 from calling import serving
 
 import rtcpeer
-from rtcpeer.errors import ConfigurationError
+from rtcpeer.errors import ConfigurationError, SignalingError
 from rtcpeer.proxy import proxy_app
 from signaling import MockServer
 
@@ -47,7 +47,7 @@ async def ask(url: str, method: str = "POST", **headers: str) -> tuple[int, aioh
         return response.status, response.headers, await response.text()
 
 
-@pytest.mark.parametrize("status", [200, 201, 401, 404, 409, 429, 500])
+@pytest.mark.parametrize("status", [200, 201, 404, 409, 429])
 async def test_json_and_status_are_passed_on(status: int) -> None:
     body = json.dumps({"error": "no", "code": "AGENT_LIMIT_EXCEEDED"})
     async with upstream(status, body) as far, proxying(far) as url:
@@ -66,8 +66,23 @@ async def test_retry_after_is_passed_on() -> None:
     assert "7" == headers["Retry-After"]
 
 
+@pytest.mark.parametrize(
+    ("given", "status", "retryable"), [(401, 502, False), (403, 502, False), (500, 502, True), (503, 503, True)]
+)
+async def test_refused_key_and_broken_service_are_our_failure_and_not_the_pages(given, status, retryable) -> None:
+    async with upstream(given, '{"error": "upstream said"}', {"Retry-After": "7"}) as far, proxying(far) as url:
+        got, headers, text = await ask(url, Origin=PAGE)
+        with pytest.raises(SignalingError) as caught:
+            await rtcpeer.connect("orbitali", far, session_config_url=url)
+
+    assert (status, retryable) == (got, json.loads(text)["retryable"])
+    assert (status, retryable) == (caught.value.status, caught.value.retryable)
+    assert ("7" if given == 503 else None) == headers.get("Retry-After")
+    assert "upstream said" not in text
+
+
 async def test_key_that_upstream_quotes_stays_here() -> None:
-    async with upstream(401, json.dumps({"error": f"{KEY} is no key"})) as far, proxying(far) as url:
+    async with upstream(409, json.dumps({"error": f"{KEY} is no key"})) as far, proxying(far) as url:
         _, _, text = await ask(url)
 
     assert {"error": "[API key] is no key"} == json.loads(text)

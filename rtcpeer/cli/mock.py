@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from ..errors import ConfigurationError
 from .signals import run_until_signal
+from .tls import server_tls
 
 if TYPE_CHECKING:
     from signaling import MockServer
@@ -93,7 +93,7 @@ def mock(
         audio_source=audio_source,
         audio_batch=audio_batch,
         record=record,
-        tls=_tls(tls_cert, tls_key),
+        tls=server_tls(tls_cert, tls_key),
     )
     raise typer.Exit(run_until_signal(_serve(server, shows_key=server.api_key == DEFAULT_KEY)))
 
@@ -105,23 +105,3 @@ async def _serve(server: MockServer, *, shows_key: bool) -> int:
         typer.echo(f"rtcpeer mock at {server.url(server.protocols[0])}{key}")
         await asyncio.Event().wait()
     return 0
-
-
-def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    if cert is None and key is None:
-        return None
-    if cert is None:
-        raise ConfigurationError("--tls-key without --tls-cert: give both")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-
-    def no_password() -> str:
-        # OpenSSL would ask on the terminal, and a server has none.
-        raise ConfigurationError(f"{key or cert} is locked with a passphrase: give a key without one")
-
-    try:
-        context.load_cert_chain(cert, key, password=no_password)
-    except ssl.SSLError as exc:
-        raise ConfigurationError(f"{cert} and its key are no use for TLS: {exc.reason or 'not PEM'}") from exc
-    except OSError as exc:
-        raise ConfigurationError(f"can't read the certificate or its key: {exc.strerror}") from exc
-    return context

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Sequence
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfigurationError
 from .signals import run_until_signal
+from .tls import server_tls
 
 if TYPE_CHECKING:
     from ..auth import SessionConfigClient, VoiceTokenClient
@@ -34,10 +35,27 @@ def proxy(
     ] = None,
     protocol: Annotated[str, typer.Option(help="orga, or orbitali: its own route, POST /api/voice-token.")] = "orga",
     agent: Annotated[str | None, typer.Option(metavar="ID", help="The agent (orbitali).")] = None,
+    rate_limit: Annotated[
+        float,
+        typer.Option(metavar="N", min=0, help="Requests a minute from one address, a sixth at once; 0 for no limit."),
+    ] = 60.0,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A reverse proxy in front, whose X-Forwarded-For is believed; repeatable, 10.0.0.0/8.",
+        ),
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate and its chain.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
 ) -> None:
     """Hold the API key: GET /session-config answers {"ephemeralToken", "iceServers"}."""
     from ..auth import SessionConfigClient, VoiceTokenClient
     from ..protocols import find_protocol
+    from ..proxy import proxy_app, proxy_route
+    from ..serving.listening import Limits, is_loopback, listening
+    from ..serving.rate_limit import parse_networks
+    from ..serving.refusals import Refusals
 
     client: SessionConfigClient | VoiceTokenClient
     if find_protocol(protocol).profile.transport == "rtc":
@@ -49,35 +67,34 @@ def proxy(
             raise ConfigurationError(f"{protocol} has no --email")
         params = {} if agent is None else {"agent_id": agent}
         client = VoiceTokenClient(upstream, api_key, protocol=protocol, params=params)
-    raise typer.Exit(run_until_signal(_serve(client, host, port, cors_origin or [])))
+    tls = server_tls(tls_cert, tls_key)
+    limits = Limits(trusted_proxies=parse_networks(trusted_proxy or []))
+    refusals = Refusals(logging.getLogger("rtcpeer.proxy"))
+    app = proxy_app(
+        client,
+        cors_origins=cors_origin or [],
+        rate_limit=rate_limit or None,
+        trusted_proxies=limits.trusted_proxies,
+        refusals=refusals,
+    )
 
-
-async def _serve(
-    client: SessionConfigClient | VoiceTokenClient, host: str, port: int, cors_origins: Sequence[str]
-) -> int:
-    """Serve until cancelled."""
-    from aiohttp import web
-
-    from ..proxy import proxy_app, proxy_route
-
-    async with client:
-        # No access log: strangers put tokens into query strings.
-        runner = web.AppRunner(proxy_app(client, cors_origins=cors_origins), access_log=None, shutdown_timeout=5.0)
-        await runner.setup()
-        try:
-            try:
-                await web.TCPSite(runner, host, port).start()
-            except OSError as exc:
-                # asyncio's text repeats the address; the resolver's numbers are negative, and its texts short.
-                why = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
-                raise ConfigurationError(
-                    f"can't listen on {host}:{port}: {why}; choose another with --host and --port"
-                ) from exc
-            if not cors_origins:
+    async def serve() -> int:
+        """Serve until cancelled."""
+        async with (
+            client,
+            listening(app, host, port, limits=limits, refusals=refusals, tls=tls, shutdown_timeout=5.0) as (
+                _,
+                free_port,
+            ),
+        ):
+            if not cors_origin:
                 typer.echo("warning: no --cors-origin: pages of other origins are refused", err=True)
+            if not is_loopback(host):
+                typer.echo("warning: this is not loopback: whoever reaches the port spends your key", err=True)
             address = f"[{host}]" if ":" in host else host
-            typer.echo(f"listening on http://{address}:{runner.addresses[0][1]}{proxy_route(client)[1]}")
+            scheme = "http" if tls is None else "https"
+            typer.echo(f"listening on {scheme}://{address}:{free_port}{proxy_route(client)[1]}")
             await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
-    return 0
+        return 0
+
+    raise typer.Exit(run_until_signal(serve()))

@@ -277,8 +277,10 @@ def json_answer(response: HttpResponse, name: str, *, credential: str = "token")
 def refusal_error(response: HttpResponse, name: str, *, credential: str = "token") -> RtcPeerError:
     """Make the error of an answer that is not 2xx."""
     status = response.status
+    found: Any = None
     try:
-        said = for_display(_words(load_json(response.body)))
+        found = load_json(response.body)
+        said = for_display(_words(found))
     except (ValueError, RecursionError):
         said = _nonsense(response)
     message = f"{name}: the server answered {status}" + (f": {said}" if said else "")
@@ -290,7 +292,10 @@ def refusal_error(response: HttpResponse, name: str, *, credential: str = "token
         return AuthError(f"{message} (is the token right?)")
     if status == 404 and not re.search(r"\b(user|agent|computer)\b", said, re.IGNORECASE):
         message = f"{message} (is the base URL right?)"
-    return SignalingError(message, status=status, retry_after=retry_after(response))
+    failure = SignalingError(message, status=status, retry_after=retry_after(response))
+    if isinstance(found, dict) and found.get("retryable") is False:  # as `rtcpeer proxy` says of a refused key
+        failure.retryable = False
+    return failure
 
 
 def parse_time(value: Any) -> float | None:

@@ -2,7 +2,7 @@
 
 ``GET`` without credentials → ``{"ephemeralToken", "iceServers"}``, in camel case unlike the service's own API, as
 Orga's client SDKs read it (``fetchSessionConfig`` in @orga-ai/core; their examples fail with ``{"error"}``). The
-``reason`` beside ``error`` is ours.
+``reason`` and ``retryable`` beside ``error`` are ours.
 """
 
 from __future__ import annotations
@@ -37,12 +37,15 @@ def session_config_response(config: SessionConfig) -> HttpResponse:
     return json_response(200, content, {"cache-control": "no-store"})
 
 
-def session_config_refusal(status: int, reason: str, retry_after: float | None = None) -> HttpResponse:
-    """Say that there is no session, and why; ``reason`` is for strangers to read."""
+def session_config_refusal(
+    status: int, reason: str, retry_after: float | None = None, *, retryable: bool = False
+) -> HttpResponse:
+    """Say that there is no session, why, and whether asking again may help; ``reason`` is for strangers to read."""
     headers = {"cache-control": "no-store"}
     if retry_after is not None:
         headers["retry-after"] = str(math.ceil(retry_after))  # RFC 9110, 10.2.3: whole seconds
-    return json_response(status, {"error": "Failed to get session config", "reason": reason}, headers)
+    content = {"error": "Failed to get session config", "reason": reason, "retryable": retryable}
+    return json_response(status, content, headers)
 
 
 def parse_session_config(response: HttpResponse) -> SessionConfig:
@@ -58,12 +61,16 @@ def parse_session_config(response: HttpResponse) -> SessionConfig:
         found = None
     if not response.ok:
         said = found.get("reason") or found.get("error") if isinstance(found, dict) else None
-        raise SignalingError(
+        failure = SignalingError(
             f"the session config endpoint answered {response.status}"
             + (f": {for_display(said)}" if isinstance(said, str) else ""),
             status=response.status,
             retry_after=read_retry_after(response),
         )
+        # A gateway's 502 is worth another try, unless it says that it is not: a refused key stays refused.
+        if isinstance(found, dict) and found.get("retryable") is False:
+            failure.retryable = False
+        raise failure
     match found:
         case {"ephemeralToken": str(token), "iceServers": list()} if is_token(token):
             # The list is the same as in the service's own ice-config.
