@@ -19,6 +19,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from .audio.level import SILENCE, SILENT, Level, level_of
 from .audio.outgoing import Outgoing, Playback
 from .audio.packets import PacketPlayback, Packets, PacketSource
 from .audio.reader import Heard
@@ -55,8 +56,6 @@ Ending = Literal["local", "remote", "lost", "failed"]
 FrameTap = Callable[[int, NDArray[np.int16], NDArray[np.int16]], None]
 """Called with the position in samples since the audio began, what we sent and what was heard: ``(960, 1)`` each."""
 
-_SILENCE = np.zeros((VOICE.frame_samples, 1), np.int16)
-_SILENCE.flags.writeable = False
 _SLOW_TAP = 0.01
 """Seconds. Every call on the loop waits for a tap."""
 _MUTED_UNTIL_QUIET = 0.4
@@ -543,17 +542,18 @@ class Session:
 
         taken = self.undecoded.say(self.link, frame, speaking=not self._outgoing.idle)
         silent = taken or (self._outgoing.idle and not (self.link.sends_silence and self.decodes))
-        said = _SILENCE if taken else self._outgoing.read()
+        said = SILENCE if taken else self._outgoing.read()
         if not self.decodes:
             if silent and not taken:
                 self.undecoded.say_silence(self.link, frame)
             elif not taken:
                 self.link.send_audio(said, frame, voiced=True)
-            self._finish_frame(frame, said, _SILENCE)
+            self._finish_frame(frame, said, SILENCE)
             return
-        self._log_speech(self.local, self._mouth, said, t)
+        level = level_of(said)
+        self._log_speech(self.local, self._mouth, said, t, level)
         if not silent:
-            self.link.send_audio(said, frame, voiced=self._mouth.voiced)
+            self.link.send_audio(said, frame, voiced=self._mouth.voiced, level=level)
             self._saying = True
         elif self._saying:
             self.link.finish_audio()
@@ -562,10 +562,10 @@ class Session:
             self._meter.spoke(t + FRAME_DURATION)
 
         playout = self.link.hear(now)
-        heard = playout.samples
+        heard, measured = playout.samples, playout.level
         if self._muted_since_quiet is not None:
-            heard = self._mute(heard, t)
-        if self._log_speech(self.remote, self._ear, heard, t) == "started":
+            heard, measured = self._mute(heard, t), SILENT
+        if self._log_speech(self.remote, self._ear, heard, t, measured) == "started":
             assert self._ear.started_at is not None
             turnaround = self._meter.heard(self._ear.started_at)
             if turnaround is not None and self.protocol.side is Side.CLIENT:
@@ -595,9 +595,14 @@ class Session:
             self.link.adapt()
 
     def _log_speech(
-        self, speaker: Speaker, detector: VoiceDetector, pcm: NDArray[np.int16], t: float
+        self,
+        speaker: Speaker,
+        detector: VoiceDetector,
+        pcm: NDArray[np.int16],
+        t: float,
+        level: Level | None,
     ) -> Literal["started", "stopped"] | None:
-        change = detector.feed(pcm, t)
+        change = detector.feed(pcm, t, level)
         if change == "started":
             self.report(SpeechStarted(speaker))
         elif change == "stopped":

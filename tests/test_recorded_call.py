@@ -47,7 +47,7 @@ class Nobody:
 class OneWayLink(MemoryLink):
     """What is recorded of ours is what we said: nothing needs to be coded and sent for that."""
 
-    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
+    def send_audio(self, pcm: NDArray[np.int16], frame: int, **of_it: Any) -> None:
         pass
 
 

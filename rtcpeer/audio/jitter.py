@@ -21,6 +21,7 @@ from ..errors import MediaError
 from ..formats import FRAME_DURATION, VOICE
 from ..stats import InboundAudioStats
 from .arrival import ArrivalDelay
+from .level import Level, level_of
 from .stretch import SHORTEST, find_period, lengthen, shorten
 
 Operation = Literal["normal", "accelerate", "expand", "fec", "plc", "comfort", "silence"]
@@ -81,6 +82,8 @@ class PlayoutFrame:
     """How it came about; if it took several means, the last."""
     stereo: NDArray[np.int16] | None = None
     """The same, ``(960, 2)``, when two channels came; ``samples`` is their average."""
+    level: Level | None = None
+    """Of ``samples``, where it was measured."""
 
 
 class Decoder(Protocol):
@@ -316,13 +319,12 @@ class Playout:
             frame, self._pcm = self._pcm[:_FRAME], self._pcm[_FRAME:]
 
         stats = self.stats
-        x = frame.astype(np.float32).ravel()
-        power = float(x.dot(x)) / (_FRAME * 32768.0**2)
-        stats.audio_level = power**0.5
-        stats.total_audio_energy += power * FRAME_DURATION
+        level = level_of(frame)
+        stats.audio_level = level.power**0.5
+        stats.total_audio_energy += level.power * FRAME_DURATION
         stats.total_samples_duration += FRAME_DURATION
         stats.total_samples_received += _FRAME
-        return PlayoutFrame(frame, self._operation)
+        return PlayoutFrame(frame, self._operation, None, level)
 
     def _set_target(self, now: float) -> None:
         target = self._arrival.quantile

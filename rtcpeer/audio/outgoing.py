@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigurationError, MediaError
 from ..formats import VOICE
+from .level import SILENCE
 from .source import FADE, FADE_IN, Source, checked_read
 
 logger = logging.getLogger(__name__)
 
-_SILENCE = np.zeros((VOICE.frame_samples, 1), np.int16)
-_SILENCE.flags.writeable = False
 _CLOSE_TIMEOUT = 2.0
 _SLOW = 0.01
 
@@ -106,7 +105,7 @@ class Playback:
     def _decay(self, samples: int) -> NDArray[np.int16]:
         """Bring the sample that was sent last down to nothing: ``(m <= samples, 1)``."""
         if self._last == 0.0:
-            return _SILENCE[:0]
+            return SILENCE[:0]
         tail = np.rint(self._last * np.linspace(1.0, 0.0, min(samples, FADE) + 2)[1:-1])
         self._last = 0.0
         return tail.astype(np.int16)[:, None]
@@ -160,15 +159,15 @@ class Outgoing:
     def read(self) -> NDArray[np.int16]:
         """Return the next 20 ms, ``(960, 1)``: always, whatever the sources do."""
         if not self._queue and not self._mixed:
-            return _SILENCE
-        frame = _SILENCE.copy()
+            return SILENCE
+        frame = SILENCE.copy()
         filled = 0
         while self._queue and filled < len(frame):
             filled += self._fill(self._queue[0], frame[filled:])
         if self._mixed:
             total = frame.astype(np.int32)
             for playback in tuple(self._mixed):
-                part = _SILENCE.copy()
+                part = SILENCE.copy()
                 self._fill(playback, part)
                 total += part
             frame = np.clip(total, -32768, 32767).astype(np.int16)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..formats import FRAME_DURATION, VOICE, AudioFormat
 from ..stats import InboundAudioStats
 from .jitter import PlayoutFrame
+from .level import level_of
 from .resample import Resampler, map_channels
 
 _FRAME = VOICE.frame_samples
@@ -277,13 +278,13 @@ class StreamPlayout:
     def _counted(self, frame: NDArray[np.int16]) -> PlayoutFrame:
         stats = self.stats
         mono = map_channels(frame, 1)
-        x = mono[:, 0].astype(np.float32)
-        power = float(x @ x) / (_FRAME * 32768.0**2)
-        stats.audio_level = power**0.5
-        stats.total_audio_energy += power * FRAME_DURATION
+        level = level_of(mono)
+        stats.audio_level = level.power**0.5
+        stats.total_audio_energy += level.power * FRAME_DURATION
         stats.total_samples_duration += FRAME_DURATION
         stats.total_samples_received += _FRAME
-        return PlayoutFrame(mono, "normal" if power else "silence", frame if frame.shape[1] == 2 else None)
+        stereo = frame if frame.shape[1] == 2 else None
+        return PlayoutFrame(mono, "normal" if level.power else "silence", stereo, level)
 
 
 def _fade_down(pcm: NDArray[np.int16]) -> None:

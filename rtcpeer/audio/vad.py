@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .level import LEAST, Level, level_of
+
 # One voiced frame is a click, and two are one that fell on a frame's border: of the last five, three make a voice.
 _WINDOW = 5
 _ONSET = 3
@@ -21,7 +23,6 @@ _ABOVE_FLOOR_DB = 9.0
 # A tone has no pauses either, and is to be heard: no noise is louder than this.
 _HIGHEST_FLOOR_DB = -40.0
 _SILENCE_DB = -96.0
-_ONES = np.ones(960, np.float32)
 
 
 class VoiceDetector:
@@ -47,36 +48,38 @@ class VoiceDetector:
         """End of the last voiced frame of it; while ``speaking``, of the last so far."""
         # (start, end) of the voiced frames among the last few; None for the others.
         self._recent: deque[tuple[float, float] | None] = deque(maxlen=_WINDOW)
-        self._still: NDArray[np.int16] | None = None
-        self._level_of_it = _SILENCE_DB
         self._floor = self._next_floor = 0.0
         self._floor_until = -math.inf
 
-    def feed(self, frame: NDArray[np.int16], at: float) -> Literal["started", "stopped"] | None:
+    def feed(
+        self, frame: NDArray[np.int16], at: float, measured: Level | None = None
+    ) -> Literal["started", "stopped"] | None:
         """Hear one frame, ``(samples, channels)``, that begins ``at`` seconds; tell what changed.
 
         ``started`` comes some frames late: ``started_at`` is when it really began. ``stopped`` comes ``hangover``
         after ``last_voiced_at``.
+
+        Args:
+            measured: Its level, where somebody knows it already.
         """
-        if frame is not self._still:
-            self._level_of_it = self._level(frame)
-            # Silence is one array that nobody can write to, again and again: its level is known.
-            self._still = None if frame.flags.writeable else frame
-        level = self._level_of_it
+        power, offset = measured or level_of(frame)
+        power -= offset * offset
+        level = 10.0 * math.log10(power) if power > LEAST else _SILENCE_DB
         end = at + len(frame) / self.sample_rate
         threshold = max(self.threshold_dbfs, min(self._track_floor(level, at), _HIGHEST_FLOOR_DB) + _ABOVE_FLOOR_DB)
         self.voiced = level > threshold
-        self._recent.append((at, end) if self.voiced else None)
-        voiced = [span for span in self._recent if span is not None]
+        recent = self._recent
+        recent.append((at, end) if self.voiced else None)
 
         if self.speaking:
             # A click in the hangover does not prolong it.
-            if self.voiced and len(voiced) >= 2:
+            if self.voiced and len(recent) - recent.count(None) >= 2:
                 self.last_voiced_at = end
             elif self.last_voiced_at is not None and end - self.last_voiced_at >= self.hangover - 1e-6:
                 self.speaking = False
                 return "stopped"
-        elif len(voiced) >= _ONSET:
+        elif len(recent) - recent.count(None) >= _ONSET:
+            voiced = [span for span in recent if span is not None]
             self.speaking = True
             self.started_at = voiced[0][0]
             self.last_voiced_at = voiced[-1][1]
@@ -89,17 +92,8 @@ class VoiceDetector:
             self._floor = self._next_floor if self._floor_until > -math.inf else _SILENCE_DB
             self._next_floor = level
             self._floor_until = at + _FLOOR_SPAN
-        self._next_floor = min(self._next_floor, level)
-        self._floor = min(self._floor, level)
+        if level < self._next_floor:
+            self._next_floor = level
+        if level < self._floor:
+            self._floor = level
         return self._floor
-
-    @staticmethod
-    def _level(frame: NDArray[np.int16]) -> float:
-        """RMS in dBFS, of 1.0 as full scale, without the DC offset that a bad microphone has."""
-        x = frame.astype(np.float32).ravel()
-        if not len(x):
-            return _SILENCE_DB
-        # A product with ones is a sum, at a third of what it costs to call ``sum``.
-        ones = _ONES if len(x) == len(_ONES) else np.ones(len(x), np.float32)
-        power = float(x.dot(x)) / len(x) - (float(x.dot(ones)) / len(x)) ** 2
-        return 10.0 * math.log10(power / 2**30) if power > 1.0 else _SILENCE_DB

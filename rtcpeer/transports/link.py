@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..audio.dtmf import EventPacket
 from ..audio.jitter import PlayoutFrame
+from ..audio.level import Level
 from ..audio.packets import OpusPacket
 from ..errors import MediaError, Unsupported
 from ..formats import OpusSettings
@@ -72,11 +73,12 @@ class Link(ABC):
         """Send messages as they are. Raises as ``send``."""
 
     @abstractmethod
-    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
+    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool, level: Level | None = None) -> None:
         """Send one 20 ms frame, ``(960, 1)`` at 48 kHz; nothing happens before the transport is up.
 
         Args:
             frame: Number of the frame on this call's clock.
+            level: Its level, where somebody knows it already.
         """
 
     def finish_audio(self) -> None:  # noqa: B027 — most transports hold nothing back

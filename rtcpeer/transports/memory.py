@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..audio.coding import DECODERS, ReceiverWishes, VoiceEncoder
 from ..audio.jitter import Playout, PlayoutFrame
+from ..audio.level import Level
 from ..errors import ConnectionLost, RemoteProtocolError
 from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
@@ -100,7 +101,7 @@ class MemoryLink(Link):
         for each in said:
             to._listener.on_said(each)
 
-    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
+    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool, level: Level | None = None) -> None:
         for payload, timestamp in self._voice.encode(pcm, frame):
             ticks = (self._timestamp_origin + timestamp) & 0xFFFF_FFFF
             self.send_datagram(self._writer.write(self._sequence_number, ticks, payload, level=127, voiced=voiced))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 from ..audio.coding import DECODERS, ReceiverWishes, VoiceEncoder
 from ..audio.dtmf import EventPacket, EventReceiver
 from ..audio.jitter import MediaPacket, Playout, PlayoutFrame
+from ..audio.level import Level, level_of
 from ..audio.packets import OpusPacket, StreamTimeline
 from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError, Unsupported
 from ..events import DtmfReceived
@@ -270,14 +270,15 @@ class RtcLink(Link):
             except ValueError as exc:
                 raise LocalProtocolError(str(exc)) from exc
 
-    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
+    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool, level: Level | None = None) -> None:
         if self._audio is None or not self._audio.ready:
             return
         if self._voice is None:
             # Made when there is something to say: who passes packets on needs none.
             self._voice = VoiceEncoder(self._codec, self._wishes, self._opus)
+        below_full_scale = (level or level_of(pcm)).below_full_scale
         for payload, timestamp in self._voice.encode(pcm, frame):
-            self._audio.send(payload, timestamp, level=_level(pcm), voiced=voiced)
+            self._audio.send(payload, timestamp, level=below_full_scale, voiced=voiced)
 
     def send_packet(self, packet: OpusPacket, origin: object, *, event: bool = False) -> None:
         if self._audio is None or not self._audio.ready:
@@ -510,12 +511,3 @@ def _prefer(line: RTCRtpTransceiver, *codecs: str) -> None:
     capabilities = RTCRtpSender.getCapabilities(line.kind).codecs
     names = (*codecs, "rtx")
     line.setCodecPreferences([each for each in capabilities if each.mimeType.partition("/")[2].lower() in names])
-
-
-def _level(pcm: NDArray[np.int16]) -> int:
-    """Return −dBov of a frame, 0 to 127 (RFC 6464, 3)."""
-    samples = pcm.astype(np.float32).ravel()
-    power = float(samples.dot(samples)) / len(samples)
-    if power < 1:
-        return 127
-    return min(127, max(0, round(-10 * math.log10(power / 32768**2))))

@@ -19,6 +19,7 @@ from aiohttp import web
 from numpy.typing import NDArray
 
 from ..audio.jitter import PlayoutFrame
+from ..audio.level import Level
 from ..audio.resample import Resampler
 from ..audio.stream_playout import StreamPlayout
 from ..audio.wire import CODECS, WireDecoder
@@ -248,7 +249,7 @@ class WebSocketLink(Link):
     def sends_silence(self) -> bool:
         return self.protocol.sends is not None and self.protocol.sends.live
 
-    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool) -> None:
+    def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool, level: Level | None = None) -> None:
         if self.stereo is not None:
             pcm = self.stereo()
         if not self._ahead and (mouth := self._speaking()) is not None:

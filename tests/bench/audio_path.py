@@ -25,9 +25,9 @@ from aiortc.rtp import RtpPacket, compute_audio_level_dbov
 from numpy.typing import NDArray
 
 from rtcpeer.audio.jitter import MediaPacket, Playout
+from rtcpeer.audio.level import level_of
 from rtcpeer.audio.opus import OpusDecoder, OpusEncoder
 from rtcpeer.audio.sources import FileSource
-from rtcpeer.transports.webrtc import _level
 from signaling.scenario import speech_file
 
 FRAME = 960  # samples: 20 ms at 48 kHz
@@ -69,7 +69,7 @@ class Send:
     def ours(self) -> list[bytes]:
         payloads = []
         for pcm in self.frames:
-            _level(pcm)
+            _ = level_of(pcm).below_full_scale
             payloads.append(self.encoder.encode(pcm))
         return payloads
 
