@@ -26,6 +26,7 @@ from .errors import (
 from .events import (
     Closed,
     ConversationStarted,
+    Degraded,
     DtmfReceived,
     ErrorReported,
     Event,
@@ -35,6 +36,7 @@ from .events import (
     Pong,
     Reconnected,
     Reconnecting,
+    Recovered,
     ResponseCompleted,
     SessionStarted,
     SpeechStarted,
@@ -48,6 +50,7 @@ from .formats import AudioFormat, OpusSettings
 from .netem import NetworkConditions
 from .protocols import PROTOCOLS
 from .reconnect import Backoff
+from .transports.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from .audio.devices import MicrophoneSource, Speaker
@@ -113,6 +116,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectionLost",
     "ConversationStarted",
+    "Degraded",
     "DtmfReceived",
     "DtmfSource",
     "EndUtterance",
@@ -143,6 +147,7 @@ __all__ = [
     "QueueSource",
     "Reconnected",
     "Reconnecting",
+    "Recovered",
     "RemoteProtocolError",
     "ResponseCompleted",
     "RtcPeerError",
@@ -168,6 +173,7 @@ __all__ = [
     "VideoQueue",
     "VideoSource",
     "VoiceTokenClient",
+    "Watchdog",
     "connect",
     "session_config_handler",
     "voice_token_handler",

@@ -28,6 +28,7 @@ from .reconnect import Backoff
 from .session import Session
 from .transports.http import check_http_url, redact_url
 from .transports.video import VideoSource, open_video
+from .transports.watchdog import WATCHFUL, Watchdog
 from .transports.webrtc import IcePolicy
 
 __all__ = ["Connecting", "accept", "accept_socket", "connect"]
@@ -56,6 +57,7 @@ def connect(
     ice_timeout: float | None = 10.0,
     http_timeout: float | None = 10.0,
     open_timeout: float | None = 30.0,
+    watchdog: Watchdog | None = WATCHFUL,
     reconnect: Backoff | None = _PATIENT,
     on_session: Callable[[Session], None] | None = None,
 ) -> Connecting:
@@ -83,6 +85,8 @@ def connect(
         ice_timeout: Seconds to find a path to the far end and secure it (ICE and DTLS).
         http_timeout: Seconds for each HTTP request; ``None`` waits for ever, here as elsewhere.
         open_timeout: Seconds until the session is open, all phases together.
+        watchdog: How long the far end may be silent before it is asked whether it is there, and before it is lost;
+            ``None`` leaves it to the transport, which takes half a minute.
         reconnect: When to try again after the connection broke, where the protocol can go on with a session (Soca);
             ``None``: never.
         on_session: Called with the session before anything is sent, to watch it open.
@@ -118,6 +122,7 @@ def connect(
             opus=opus,
             http_timeout=http_timeout,
             open_timeout=open_timeout,
+            watchdog=watchdog,
             reconnect=reconnect,
         )
 

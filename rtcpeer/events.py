@@ -135,6 +135,21 @@ class Unknown(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Degraded(Event):
+    """The far end is silent and does not answer when asked whether it is there: ``Recovered`` or a loss follows."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered(Event):
+    """After ``Degraded``: something came from the far end again, over the same connection."""
+
+    gap: float
+    """Seconds in which nothing came."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reconnecting(Event):
     """The connection broke; another is tried after a pause. What is said meanwhile is lost."""
 

@@ -23,11 +23,13 @@ from ..errors import ConfigurationError
 from ..event_log import Entry
 from ..events import (
     Closed,
+    Degraded,
     ErrorReported,
     Interrupted,
     PhaseCompleted,
     Reconnected,
     Reconnecting,
+    Recovered,
     SessionStarted,
     TranscriptCompleted,
     TurnMeasured,
@@ -103,6 +105,10 @@ class CallConsole:
                 line = f"answer after {turnaround:.2f} s"
             case Interrupted(played=played, reason=reason):
                 line = f"interrupted ({reason}) after {played:.2f} s"
+            case Degraded(reason=reason):
+                line = reason
+            case Recovered(gap=gap):
+                line = f"the far end is back after {gap:.1f} s"
             case Reconnecting(attempt=attempt, delay=delay, reason=reason):
                 line = f"{reason}; attempt {attempt} to come back in {delay:.1f} s"
             case Reconnected(state_restored=restored, gap=gap):

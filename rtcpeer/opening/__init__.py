@@ -16,6 +16,7 @@ from ..netem import CLEAN, NetworkConditions
 from ..reconnect import Backoff
 from ..session import Session
 from ..transports.video import VideoSource
+from ..transports.watchdog import WATCHFUL, Watchdog
 from ..transports.webrtc import IcePolicy
 
 TokenSource = str | Callable[[], Awaitable[str]]
@@ -38,6 +39,7 @@ class CallOptions:
     http_timeout: float | None = 10.0
     open_timeout: float | None = 30.0
     reconnect: Backoff | None = None
+    watchdog: Watchdog | None = WATCHFUL
 
 
 class Opening(ABC):

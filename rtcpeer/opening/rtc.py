@@ -19,6 +19,7 @@ from ..protocols.rtc import RtcProtocol
 from ..session import Session
 from ..transports.http import environment_proxy, exchange
 from ..transports.link import Link
+from ..transports.watchdog import WATCHFUL, Watchdog
 from ..transports.webrtc import IcePolicy, RtcLink
 from . import CallOptions, Opening, open_in_background
 
@@ -49,6 +50,7 @@ class RtcOpening(Opening):
                     netem_seed=options.netem_seed,
                     decode=session.decodes,
                     opus=options.opus,
+                    watchdog=options.watchdog,
                 )
                 for ignored in session.link.ignored_servers:
                     session.report(ErrorReported(f"ICE server ignored: {ignored}", code="ice-server"))
@@ -103,6 +105,7 @@ async def accept(
     netem_seed: int | str = 0,
     audio: Literal["pcm", "packets"] = "pcm",
     opus: OpusSettings | None = None,
+    watchdog: Watchdog | None = WATCHFUL,
 ) -> tuple[Session, str]:
     """Answer an offer; return the session, opening in the background, and the SDP answer.
 
@@ -125,6 +128,7 @@ async def accept(
         netem_seed=netem_seed,
         decode=session.decodes,
         opus=opus,
+        watchdog=watchdog,
     )
     try:
         answer = await link.answer(offer_sdp)

@@ -20,6 +20,7 @@ from ..protocols.websocket import WebSocketProtocol
 from ..reconnecting import Reconnector
 from ..session import Session
 from ..transports.http import check_http_url, environment_proxy, exchange
+from ..transports.watchdog import WATCHFUL, Watchdog
 from ..transports.websocket import WebSocketLink, dial
 from . import CallOptions, Opening, open_in_background
 
@@ -77,6 +78,7 @@ class SocketOpening(Opening):
             netem=options.netem,
             netem_seed=options.netem_seed,
             predecessor=predecessor,
+            watchdog=options.watchdog,
         )
 
     async def _ticket(self) -> Ticket:
@@ -141,6 +143,7 @@ async def accept_socket(
     open_timeout: float = 15.0,
     netem: NetworkConditions = CLEAN,
     netem_seed: int | str = 0,
+    watchdog: Watchdog | None = WATCHFUL,
 ) -> Session:
     """Take an open socket; return the session, opening in the background.
 
@@ -152,7 +155,9 @@ async def accept_socket(
         abort: Ends its connection without a word.
     """
     session = Session(protocol, asyncio.get_running_loop().time())
-    link = session.link = WebSocketLink(protocol, session, socket, abort=abort, netem=netem, netem_seed=netem_seed)
+    link = session.link = WebSocketLink(
+        protocol, session, socket, abort=abort, netem=netem, netem_seed=netem_seed, watchdog=watchdog
+    )
 
     async def open_session() -> None:
         try:

@@ -29,12 +29,11 @@ from .impairment import Impairment
 from .link import NO_STATS, Link, LinkListener
 from .rtp import PacketWriter, is_rtcp
 from .rtp import parse as parse_rtp
+from .watchdog import WATCHFUL
 
 PAYLOAD_TYPES = {111: "opus", 0: "pcmu", 8: "pcma"}
 MESSAGE_LIMIT = 1000
 """Messages on their way before we call the far end stuck."""
-CONSENT_TIMEOUT = 30.0
-"""Seconds after which a far end that vanished is given up (RFC 7675, 5.1)."""
 
 
 class MemoryLink(Link):
@@ -185,7 +184,7 @@ class MemoryLink(Link):
         self._leave(MemoryLink._miss_consent)
 
     def _miss_consent(self) -> None:
-        self._consent = self._loop.call_later(CONSENT_TIMEOUT, self._end, "lost", "the far end stopped answering")
+        self._consent = self._loop.call_later(WATCHFUL.lost_after, self._end, "lost", "the far end stopped answering")
 
     def _leave(self, tell: Callable[[MemoryLink], None]) -> None:
         self._impairment.close()

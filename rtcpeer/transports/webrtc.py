@@ -34,7 +34,7 @@ from ..audio.jitter import MediaPacket, Playout, PlayoutFrame
 from ..audio.level import Level, level_of
 from ..audio.packets import OpusPacket, StreamTimeline
 from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError, Unsupported
-from ..events import DtmfReceived
+from ..events import Degraded, DtmfReceived, Recovered
 from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
@@ -43,6 +43,7 @@ from ..stats import InboundAudioStats, OutboundAudioStats
 from . import aiortc_compat
 from .impairment import Impairment
 from .link import Link, LinkListener, PacketWatcher, VideoDirection, VideoWatcher
+from .liveness import Liveness
 from .sdp import (
     free_payload_types,
     media_kinds,
@@ -52,6 +53,7 @@ from .sdp import (
     with_telephone_events,
 )
 from .video import VideoSource, VideoTrack
+from .watchdog import WATCHFUL, Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ class RtcLink(Link):
         netem_seed: int | str = 0,
         decode: bool = True,
         opus: OpusSettings | None = None,
+        watchdog: Watchdog | None = WATCHFUL,
     ) -> None:
         """``decode=False``: audio is received and sent as packets alone, and ``hear`` must not be called."""
         self.protocol = protocol
@@ -118,6 +121,7 @@ class RtcLink(Link):
         self._oversize = 0
         self._goodbye = False
         self._ended = False
+        self._liveness = Liveness(watchdog, self._ask_for_life, self._on_liveness)
         loop = asyncio.get_running_loop()
         self._time = loop.time
         self._connected: asyncio.Future[None] = loop.create_future()
@@ -226,7 +230,9 @@ class RtcLink(Link):
         aiortc_compat.guard_channel(self._pc, MESSAGE_LIMIT, self._on_oversize, self._listener.on_refused)
         await self._pc.setLocalDescription()
         assert self._audio_in is not None
+        aiortc_compat.watch_life(self._pc, self._audio_in.transport, self._on_life)
         aiortc_compat.receive_directly(self._pc, self._audio_in)
+        aiortc_compat.watch_send_errors(self._pc, self._liveness.suspect)
         self._impairment.attach(self._pc)
         sdp = with_opus_parameters(self._pc.localDescription.sdp)
         logger.debug("local description:\n%s", sdp)
@@ -387,6 +393,7 @@ class RtcLink(Link):
     async def close(self) -> None:
         """Say goodbye (RTCP BYE, SCTP abort, DTLS close_notify) and release everything."""
         self._ended = True
+        self._liveness.close()
         for future in (self._connected, self._open):
             if not future.done():
                 future.set_exception(ConnectionLost("closed before it was open"))
@@ -410,6 +417,7 @@ class RtcLink(Link):
         if self._ended:
             return
         self._ended = True
+        self._liveness.close()
         failure = ConnectionLost(detail)
         for future in (self._connected, self._open):
             if not future.done():
@@ -428,6 +436,7 @@ class RtcLink(Link):
         if state == "connected" and not self._connected.done():
             self._pair = aiortc_compat.selected_pair(self._pc)
             self._connected.set_result(None)
+            self._liveness.start()
         elif state == "failed" and not self._connected.done():
             failure = IceError(
                 "no network path to the far end: no candidate pair answered"
@@ -445,9 +454,28 @@ class RtcLink(Link):
             else:
                 self._end("lost", "the far end stopped answering")
 
+    # Being alive
+
+    def _on_life(self) -> None:
+        self._liveness.heard = self._time()
+
+    def _ask_for_life(self) -> None:
+        aiortc_compat.ask_for_life(self._pc)
+
+    def _on_liveness(self, news: Literal["degraded", "recovered", "lost"], silence: float) -> None:
+        match news:
+            case "degraded":
+                self._listener.report(
+                    Degraded(f"nothing came from the far end for {silence:.1f} s; it does not answer")
+                )
+            case "recovered":
+                self._listener.report(Recovered(round(silence, 3)))
+            case "lost":
+                self._end("lost", f"the far end stopped answering: nothing came for {silence:.1f} s")
+
     def _on_packet(self, packet: MediaPacket) -> None:
         self._goodbye = False  # it goes on: what ended was a stream, or a mute
-        now = self._time()
+        now = self._liveness.heard = self._time()
         if self._playout is not None:
             self._playout.put(packet, now)
         assert self._audio_in is not None

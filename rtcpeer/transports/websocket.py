@@ -25,7 +25,7 @@ from ..audio.stream_playout import StreamPlayout
 from ..audio.wire import CODECS, WireDecoder
 from ..commands import Ping, Stop
 from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerError, SignalingError
-from ..events import ErrorReported, Interrupted, Pong, SessionStarted
+from ..events import Degraded, ErrorReported, Interrupted, Pong, Recovered, SessionStarted
 from ..formats import VOICE, AudioFormat
 from ..netem import CLEAN, NetworkConditions, StreamEmulator
 from ..protocols.base import AudioChunk, Message, Side, WireAudio
@@ -35,6 +35,8 @@ from ..said import Said
 from ..stats import OutboundAudioStats
 from .http import environment_proxy, explain, redact_url, redacted
 from .link import NO_STATS, Link, LinkListener
+from .liveness import Liveness
+from .watchdog import WATCHFUL, Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +141,7 @@ class WebSocketLink(Link):
         netem: NetworkConditions = CLEAN,
         netem_seed: int | str = 0,
         predecessor: WebSocketLink | None = None,
+        watchdog: Watchdog | None = WATCHFUL,
     ) -> None:
         self.protocol = protocol
         self.failure: RtcPeerError | None = None
@@ -166,6 +169,8 @@ class WebSocketLink(Link):
         self._something = asyncio.Event()
         self._all_sent = asyncio.Event()
         self._sign_of_life = asyncio.Event()
+        self._liveness = Liveness(watchdog, self._ask_for_life, self._on_liveness)
+        self._asking: asyncio.Task[None] | None = None
         self._ping_sent: float | None = None
         self._last_error = ""
 
@@ -234,7 +239,7 @@ class WebSocketLink(Link):
             self._drop_queued_audio()
         self.send_messages(messages)
         if isinstance(said, SessionStarted):
-            _resolve(self._ready)
+            self._on_ready()
 
     def send_messages(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -349,6 +354,7 @@ class WebSocketLink(Link):
         while True:
             message = await self._socket.receive()
             self._sign_of_life.set()
+            self._liveness.heard = self._loop.time()
             match message.type:
                 case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
                     await self._in.carry(len(message.data), message.data)
@@ -401,7 +407,7 @@ class WebSocketLink(Link):
                 self._play(said)
                 return
             case SessionStarted():
-                _resolve(self._ready)
+                self._on_ready()
             case Ping() if Pong in self.protocol.speaks[self.protocol.side]:
                 self.send(Pong())
             case Pong():
@@ -478,6 +484,33 @@ class WebSocketLink(Link):
             except (OSError, aiohttp.ClientError, ConnectionLost):
                 return  # the reader learns why
 
+    def _on_ready(self) -> None:
+        _resolve(self._ready)
+        if not self._ended:
+            self._liveness.start()
+
+    def _ask_for_life(self) -> None:
+        """Ping, whatever the protocol's own rhythm is; one that can't be written is not followed by another."""
+        if self._asking is None or self._asking.done():
+            self._asking = self._loop.create_task(self._ping(), name="rtcpeer websocket ping")
+            self._tasks.append(self._asking)
+
+    async def _ping(self) -> None:
+        with contextlib.suppress(OSError, aiohttp.ClientError, RuntimeError):  # the reader learns why
+            await self._socket.ping()
+
+    def _on_liveness(self, news: Literal["degraded", "recovered", "lost"], silence: float) -> None:
+        match news:
+            case "degraded":
+                self._listener.report(
+                    Degraded(f"nothing came from the far end for {silence:.1f} s; it does not answer")
+                )
+            case "recovered":
+                self._listener.report(Recovered(round(silence, 3)))
+            case "lost":
+                self._gone = True
+                self._end("lost", f"the far end stopped answering: nothing came for {silence:.1f} s")
+
     def _note_pong(self) -> None:
         if self._ping_sent is not None:
             self._said.round_trip_time = round(self._loop.time() - self._ping_sent, 4)
@@ -538,6 +571,7 @@ class WebSocketLink(Link):
         await self.close()
 
     async def _stop(self) -> None:
+        self._liveness.close()
         tasks = [*self._tasks, *self._out.tasks, *self._in.tasks]
         current = asyncio.current_task()
         for task in tasks:
@@ -577,6 +611,7 @@ class WebSocketLink(Link):
         if self._ended:
             return
         self._ended = True
+        self._liveness.close()
         self.failure = failure or (ConnectionLost(detail) if reason == "lost" else None)
         self._fail(self.failure or ConnectionLost(f"{detail} before it was open"))
         self._listener.on_ended(reason, detail)

@@ -19,8 +19,9 @@ from rtcpeer.netem import NetworkConditions
 from rtcpeer.protocols.base import Side
 from rtcpeer.protocols.orga import Orga
 from rtcpeer.transports.media_clock import media_clock
-from rtcpeer.transports.memory import CONSENT_TIMEOUT, MemoryLink
+from rtcpeer.transports.memory import MemoryLink
 from rtcpeer.transports.rtp import PacketWriter
+from rtcpeer.transports.watchdog import WATCHFUL
 from signaling.scenario import speech_file
 
 FRAME = 960
@@ -148,7 +149,7 @@ async def test_two_sessions_hear_and_tell_each_other():
 
 
 @virtually
-async def test_a_far_end_that_vanishes_is_lost_after_thirty_seconds():
+async def test_a_far_end_that_vanishes_is_lost_when_the_watchdog_says():
     client, link = make_session(Side.CLIENT)
     server, other = make_session(Side.SERVER)
     link.connect(other)
@@ -157,7 +158,7 @@ async def test_a_far_end_that_vanishes_is_lost_after_thirty_seconds():
     closed = await client.wait_for(Closed)
 
     assert "lost" == closed.reason
-    assert pytest.approx(gone + CONSENT_TIMEOUT) == asyncio.get_running_loop().time()
+    assert pytest.approx(gone + WATCHFUL.lost_after) == asyncio.get_running_loop().time()
     await client.close()
 
 

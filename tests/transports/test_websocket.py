@@ -22,6 +22,7 @@ from rtcpeer import (
     Closed,
     ConfigurationError,
     ConnectionLost,
+    Degraded,
     ErrorReported,
     Interrupted,
     OpenTimeout,
@@ -32,6 +33,7 @@ from rtcpeer import (
     TranscriptCompleted,
     Unknown,
     Unsupported,
+    Watchdog,
 )
 from rtcpeer.connecting import Connecting
 from rtcpeer.protocols import Orbitali
@@ -415,6 +417,27 @@ async def test_far_end_that_answers_no_ping_is_lost(monkeypatch: pytest.MonkeyPa
         closed = await ended(session)
 
     assert ("lost", True) == (closed.reason, "no sign of life" in closed.detail)
+
+
+async def test_far_end_that_falls_silent_is_asked_long_before_the_protocol_would():
+    asked: list[aiohttp.WSMsgType] = []
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.send_json(STARTED)
+        async for message in socket:
+            if message.type is aiohttp.WSMsgType.PING:
+                asked.append(message.type)
+                if len(asked) <= 3:
+                    await socket.pong(message.data)
+
+    short = Watchdog(ask_after=0.1, lost_after=0.5)
+    async with far_end(script, autoping=False) as url, calling(url, watchdog=short, reconnect=None) as session:
+        closed = await ended(session)
+        said = [type(entry.said) for entry in session.events.entries()]
+
+    assert ("lost", True) == (closed.reason, "stopped answering" in closed.detail)
+    assert len(asked) >= 5
+    assert [Degraded, Closed] == said[-2:]
 
 
 async def test_far_end_that_answers_pings_is_alive_and_timed():

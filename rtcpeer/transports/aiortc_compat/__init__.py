@@ -10,6 +10,7 @@ from . import names
 from .audio import LONGEST_DATAGRAM, LONGEST_PACKET, AudioReceiver, AudioSender, receive_directly
 from .channel import BoundedStream, ReassemblyBounds, guard_channel
 from .connecting import watch_connecting
+from .consent import ask_for_life, watch_life, watch_send_errors
 from .ice import intercept_datagrams, limit_gathering, mute, path_alive, selected_pair
 from .receivers import negotiated_codecs
 from .turn import Refused, ask_binding, try_allocation
@@ -27,6 +28,7 @@ __all__ = [
     "Refused",
     "VideoReceiver",
     "ask_binding",
+    "ask_for_life",
     "guard_channel",
     "idle_until_track",
     "intercept_datagrams",
@@ -38,5 +40,7 @@ __all__ = [
     "selected_pair",
     "try_allocation",
     "watch_connecting",
+    "watch_life",
+    "watch_send_errors",
     "watch_video_sender",
 ]

@@ -76,6 +76,7 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_receive_data_chunk",
     ),
     Connection: (
+        "build_request",
         "connect",
         "get_component_candidates",
         "data_received",
@@ -85,7 +86,7 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_protocols",
         "_queue",
     ),
-    StunProtocol: ("send_stun", "send_data", "datagram_received", "transactions"),
+    StunProtocol: ("send_stun", "send_data", "datagram_received", "error_received", "transactions"),
     Transaction: ("_Transaction__timeout_delay",),
     TurnClientMixin: ("_TurnClientMixin__add_authentication", "integrity_key", "refresh_task", "transactions"),
     TurnTransport: ("_connect",),

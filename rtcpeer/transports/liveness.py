@@ -1,0 +1,68 @@
+"""Runs a ``Watch`` on the event loop: one timer a connection, that fires when there may be something to decide."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal
+
+from .watchdog import Watch, Watchdog
+
+
+class Liveness:
+    """Asks when it has been quiet, and tells what comes of it.
+
+    Whoever receives sets ``heard``: that is all there is to do for a datagram.
+
+    Args:
+        ask: Asks the far end for a sign of life, any sign.
+        on_news: Told what changed, and after how many seconds of silence; after ``lost`` there is no more.
+    """
+
+    def __init__(
+        self,
+        watchdog: Watchdog | None,
+        ask: Callable[[], None],
+        on_news: Callable[[Literal["degraded", "recovered", "lost"], float], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.heard = self._loop.time()
+        """When something came last, on the loop's clock."""
+        self._watchdog = watchdog
+        self._ask = ask
+        self._on_news = on_news
+        self._watch: Watch | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """It was there a moment ago: begin to watch. Without a watchdog nothing happens."""
+        if self._watchdog is not None and self._watch is None:
+            self.heard = self._loop.time()
+            self._watch = Watch(self._watchdog, self.heard)
+            self._look()
+
+    def suspect(self) -> None:
+        """Something speaks for its death: ask now."""
+        if self._watch is not None:
+            self._look(suspicious=True)
+
+    def close(self) -> None:
+        """Watch no more; twice is harmless."""
+        self._watch = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self, *, suspicious: bool = False) -> None:
+        assert self._watch is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        verdict = self._watch.look(self._loop.time(), self.heard, suspicious=suspicious)
+        if verdict.news == "lost":
+            self.close()
+        else:
+            self._timer = self._loop.call_at(verdict.next, self._look)
+        if verdict.ask:
+            self._ask()
+        if verdict.news is not None:
+            self._on_news(verdict.news, verdict.silence)
