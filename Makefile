@@ -46,8 +46,8 @@ bench-audio: $(VENV)/.bench tests/interop/node_modules/.installed  ## what calls
 bench-calls: $(VENV)/.dev tests/interop/node_modules/.installed  ## how many calls one core holds beside aiortc and libwebrtc: 12 minutes, docs/performance.md (BENCH_ARGS=--quick: two)
 	@$(python) tests/bench/call_capacity.py $(or $(BENCH_ARGS),--docs docs)
 
-fuzz: $(VENV)/.fuzz  ## hostile bytes into the audio path, guided by coverage, on Linux: a minute for each of six targets (FUZZ_TIME=60)
-	@for target in playout datagrams opus g711 sdp netem; do \
+fuzz: $(VENV)/.fuzz  ## hostile input to everything that reads any, guided by coverage, on Linux: FUZZ_TIME=60 s a target (FUZZ="sctp soca-client": these)
+	@for target in $(or $(FUZZ),$$($(python) tests/fuzz/targets.py)); do \
 		echo "fuzzing $$target for $(FUZZ_TIME) s" >&2; $(python) tests/fuzz/guided.py $$target $(FUZZ_TIME) || exit 1; done
 
 interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node, PulseAudio (see tests/interop/apt-packages.txt)

@@ -123,7 +123,7 @@ class StreamPlayout:
         self._blocks.append(_Block(pcm, audio_format, generation, now))
         self._waiting += seconds
         # Live audio comes in batches of its own size: they, and the lead, have to wait.
-        needed = self.lead + self._batch if self._live else LIMIT
+        needed = min(self.lead + self._batch, LIMIT) if self._live else LIMIT
         if self._waiting > needed + (LIVE_LIMIT if self._live else 0.0):
             self._drop_to(needed, now)
 

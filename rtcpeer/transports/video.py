@@ -83,8 +83,10 @@ class VideoFile(VideoSource):
         try:
             if not Path(path).is_file():
                 raise ConfigurationError(f"{os.fspath(path)} is no file: give a video file")
-            # Neither a name nor a playlist inside must become a URL.
-            self._container = av.open(f"file:{os.fspath(path)}", options={"protocol_whitelist": "file"})
+            # Neither a name nor a playlist inside must become a URL. Tags may be in any encoding.
+            self._container = av.open(
+                f"file:{os.fspath(path)}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
+            )
         except (av.FFmpegError, OSError) as exc:
             why = getattr(exc, "strerror", None) or exc
             raise ConfigurationError(f"can't read {os.fspath(path)} as video: {why}") from exc

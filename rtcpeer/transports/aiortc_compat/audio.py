@@ -256,13 +256,7 @@ def receive_directly(pc: RTCPeerConnection, audio: AudioReceiver) -> None:
     grow for as long as somebody sends.
     """
     sources: set[bytes] = set()
-    handle_rtcp = audio.transport._handle_rtcp_data
-
-    async def handle_rtcp_from_source(data: bytes) -> None:
-        sources.add(data[4:8])  # only now is it known to be the far end's
-        await handle_rtcp(data)
-
-    audio.transport._handle_rtcp_data = handle_rtcp_from_source  # type: ignore[method-assign]
+    _guard_rtcp(audio.transport, sources)
     for transport in ice_transports(pc):
         connection = transport._connection
         connection.data_received = _bounded(connection)
@@ -272,6 +266,20 @@ def receive_directly(pc: RTCPeerConnection, audio: AudioReceiver) -> None:
             # is too long anyway. A TURN transport, and other loops' transports, have no such size.
             if hasattr(protocol.transport, "max_size"):
                 protocol.transport.max_size = 2048
+
+
+def _guard_rtcp(dtls: RTCDtlsTransport, sources: set[bytes]) -> None:
+    """Note who reports, and survive a REMB message cut short: aiortc lets it out of its receive loop, which ends."""
+    handle = dtls._handle_rtcp_data
+
+    async def handle_guarded(data: bytes) -> None:
+        sources.add(data[4:8])  # only now is it known to be the far end's
+        try:
+            await handle(data)
+        except struct.error as exc:
+            logger.debug("a malformed RTCP packet: %s", exc)
+
+    dtls._handle_rtcp_data = handle_guarded  # type: ignore[method-assign]
 
 
 def _bounded(connection: Any) -> Callable[[bytes, int], None]:
