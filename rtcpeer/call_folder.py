@@ -185,5 +185,8 @@ class CallFolder:
             if recorder is not None:
                 await recorder.aclose()
         self._write_call()
-        self._events.close()
-        self._stats.close()
+        for file in (self._events, self._stats):
+            try:
+                file.close()
+            except OSError as exc:  # the disk is full: what it did not take is tried once more, and refused
+                logger.warning("can't write %s: %s", file.name, exc)
