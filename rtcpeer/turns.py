@@ -21,6 +21,8 @@ QUIET_UNMARKED = 3.0
 """Seconds of silence that end a turn nobody marked."""
 LONGEST = 60.0
 """Seconds of a turn's audio that are kept for ``listen()`` unless asked otherwise; the rest is heard all the same."""
+LONGEST_TEXT = 256 * 1024
+"""Characters of a turn's text that are kept for ``listen()``: hours of it."""
 _PRE_ROLL = 5
 """Frames kept from before the voice detector was sure, so that the first consonant is in."""
 
@@ -57,6 +59,7 @@ class TurnTracker:
         self._marked: float | None = None
         self._last_audible: float | None = None
         self._texts: list[str] = []
+        self._characters = 0
         self._frames: list[NDArray[np.int16]] = []
         self._count = 0
 
@@ -72,7 +75,10 @@ class TurnTracker:
             case ResponseCompleted(text=text):
                 self._started = t if self._started is None else self._started
                 self._marked = t
-                self._texts.append(text)
+                # What one that never stops says beyond this is still among the events.
+                if self._characters + len(text) < LONGEST_TEXT:
+                    self._texts.append(text)
+                    self._characters += len(text) + 1
             case Interrupted(reason=reason) if reason != "local" and self._started is not None:
                 # Its end may come without another word; one that we cut off ourselves is still marked done.
                 self._marked = t

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rtcpeer.events import ResponseCompleted, TranscriptCompleted, TurnMeasured
-from rtcpeer.turns import QUIET, QUIET_UNMARKED, TurnTracker
+from rtcpeer.turns import LONGEST_TEXT, QUIET, QUIET_UNMARKED, TurnTracker
 
 LOUD = np.full((960, 1), 3000, np.int16)
 QUIET_FRAME = np.zeros((960, 1), np.int16)
@@ -94,6 +94,18 @@ def test_a_turn_that_never_ends_is_kept_for_a_minute_only():
 
     assert turn is not None
     assert len(turn.audio) == pytest.approx(60 * 48_000, abs=2 * 960)
+
+
+def test_a_turn_that_is_marked_done_without_end_keeps_no_more_text_than_anybody_says():
+    tracker = TurnTracker()
+    for number in range(40_000):
+        tracker.on_event(done("" if number % 2 else "a hundred characters" * 5), number / 1000)
+
+    turn = tracker.finish()
+
+    assert turn is not None
+    assert turn.text.startswith("a hundred")
+    assert 200_000 < len(turn.text) <= LONGEST_TEXT
 
 
 def test_silence_is_no_turn():

@@ -51,7 +51,11 @@ from .websocket import WebSocketProtocol
 HELD = 512 * 1024
 """Bytes of later sentences that wait for the end of the one before: two minutes. Then it has ended without a word."""
 _REMEMBERED = 64
-"""Sentences of a turn that are known to be over."""
+"""Sentences of a turn that are known to be over, and as many that wait for theirs."""
+_WORDS = 64 * 1024
+"""Characters of a turn's sentences that are told together, the latest."""
+_PIECE = 64
+"""Bytes that a piece costs beside its own."""
 
 
 @dataclass(slots=True)
@@ -328,17 +332,21 @@ class Soca(WebSocketProtocol):
             if data:
                 yield AudioChunk(data, self.audio_out.format, "mp3", seq)
             return
-        if id in self._over or (id in self._sentences and index <= self._sentences[id].newest):
+        waiting = self._sentences.get(id)
+        if id in self._over or (waiting is not None and (waiting.over or index <= waiting.newest)):
             raise RemoteProtocolError(f"soca: chunk {index} of a sentence came twice, or after a later one")
         if id not in self._sentences:
             self._sentences[id] = _Sentence()
             if text:
                 self._texts = [*self._texts[-_REMEMBERED:], plain_text(text)]
+                while len(self._texts) > 1 and sum(map(len, self._texts)) > _WORDS:
+                    del self._texts[0]
                 yield TranscriptUpdated("assistant", " ".join(self._texts))
         sentence = self._sentences[id]
         sentence.newest = index
-        sentence.held += [piece for piece in (data,) if piece]
-        self._held += len(data)
+        if data:
+            sentence.held.append(data)
+            self._held += len(data) + _PIECE
         if last:
             sentence.over = True
             sentence.held.append(b"")
@@ -350,13 +358,14 @@ class Soca(WebSocketProtocol):
         while self._sentences:
             id, sentence = next(iter(self._sentences.items()))
             for data in sentence.held:
-                self._held -= len(data)
+                self._held -= len(data) + _PIECE if data else 0
                 yield AudioChunk(data, self.audio_out.format, "mp3", self.generation)
             sentence.held = []
             later = [other for other in self._sentences.values() if other is not sentence]
             if not sentence.over:
                 # Its end got lost if the answer is complete and so is another sentence; or if too much waits for it.
-                if not (self._final and any(other.over for other in later)) and self._held <= HELD:
+                too_much = self._held > HELD or len(later) > _REMEMBERED
+                if not (self._final and any(other.over for other in later)) and not too_much:
                     return
                 yield AudioChunk(b"", self.audio_out.format, "mp3", self.generation)
             del self._sentences[id]

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from fuzz.given import size
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -262,6 +263,36 @@ def test_a_sentence_whose_end_got_lost_ends_with_the_answer() -> None:
     assert [] == audio(codec.receive(chunk(2, 1, None)))
     final = {"stepType": "final_answer", "fullResponse": {"answers": [{"output": "x"}]}, "seq": 1}
     assert [b"", b"two", b""] == audio(codec.receive(json.dumps(final)))
+
+
+@pytest.mark.parametrize("data", [b"", b"x"], ids=["nothing", "crumbs"])
+def test_sentences_that_never_end_are_not_waited_for_however_little_is_in_them(data: bytes) -> None:
+    codec = client()
+    for sentence in range(20_000):
+        codec.receive(chunk(sentence, 0, data, contentStep="some words", isLastChunk=False))
+    for index in range(1, 20_000):
+        codec.receive(chunk(19_999, index, data, isLastChunk=False))
+
+    assert size(codec) < 100_000
+
+
+def test_the_end_of_a_sentence_comes_once() -> None:
+    codec = client()
+    codec.receive(chunk(1, 0))
+    codec.receive(chunk(2, 0, None))
+    for index in range(1, 4):
+        with pytest.raises(RemoteProtocolError, match="twice"):
+            codec.receive(chunk(2, index, None))
+
+
+def test_words_of_a_turn_that_never_ends_are_the_latest() -> None:
+    codec = client()
+    for sentence in range(40):
+        (told, *_) = codec.receive(chunk(sentence, 0, None, contentStep=f"{sentence} " + "word " * 2000))
+
+    assert told.text.endswith("word")
+    assert "39 word" in told.text
+    assert len(told.text) <= 2**16 + 100
 
 
 def test_what_waits_for_the_end_of_a_sentence_is_bounded() -> None:
