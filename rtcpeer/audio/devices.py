@@ -41,6 +41,23 @@ def _sounddevice() -> Any:
     return sounddevice
 
 
+def default_devices() -> tuple[str | None, str | None]:
+    """Return the names of the default microphone and speaker; ``None``: there is none. Opens neither.
+
+    Raises:
+        ConfigurationError: no PortAudio, or not the extra ``rtcpeer[devices]``.
+    """
+    library = _sounddevice()
+
+    def name(kind: str) -> str | None:
+        try:
+            return str(library.query_devices(None, kind)["name"])
+        except (library.PortAudioError, ValueError):
+            return None
+
+    return name("input"), name("output")
+
+
 class _Device:
     """One open stream of a device, and whether it still runs."""
 

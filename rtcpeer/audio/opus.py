@@ -76,6 +76,7 @@ def _declare(library: ctypes.CDLL) -> None:
     integer_out = ctypes.POINTER(ctypes.c_int)
     for name, restype, argtypes in (
         ("opus_strerror", ctypes.c_char_p, [integer]),
+        ("opus_get_version_string", ctypes.c_char_p, []),
         ("opus_encoder_create", state, [ctypes.c_int32, integer, integer, integer_out]),
         ("opus_encoder_destroy", None, [state]),
         ("opus_encode", ctypes.c_int32, [state, pcm, integer, ctypes.c_void_p, ctypes.c_int32]),
@@ -95,6 +96,12 @@ def _declare(library: ctypes.CDLL) -> None:
         function = getattr(library, name)
         function.restype = restype
         function.argtypes = argtypes
+
+
+def library() -> tuple[str, str]:
+    """Return which libopus is used: its file, and what it calls itself. Raises MediaError: there is none."""
+    found = _libopus()
+    return found._name, found.opus_get_version_string().decode(errors="replace")
 
 
 def _check(result: int, doing: str) -> int:

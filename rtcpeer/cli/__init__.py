@@ -13,6 +13,7 @@ import typer
 
 from ..errors import ConfigurationError, RtcPeerError
 from .demo import demo
+from .doctor import doctor
 from .join import join
 from .mock import mock
 from .protocols import protocols
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, join, mock, proxy, protocols):
+for command in (demo, join, mock, proxy, protocols, doctor):
     app.command()(command)
 
 

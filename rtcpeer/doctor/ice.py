@@ -1,0 +1,167 @@
+"""Which STUN and TURN servers work from here, and what the NAT on the way does."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Collection, Sequence
+
+from ..protocols.http import IceServer
+from ..transports.ice_probe import ask_stun, try_turn
+from ..transports.ice_servers import IceUrl, ServerOutcome, read_ice_servers
+from .checks import in_thread
+from .finding import Finding, Status
+from .network import local_addresses
+
+_MOST = 20
+"""URLs that are asked; services name a handful."""
+
+
+async def check_ice_servers(
+    servers: Sequence[IceServer], *, asked_for: bool, tls: ssl.SSLContext | None, local: str, timeout: float
+) -> list[Finding]:
+    """Ask every server, all at once; what the STUN servers say tells what the NAT does, too.
+
+    Args:
+        asked_for: The user named them, and wants each to work; of a service's list, one for each purpose will do.
+        tls: What TURN over TLS has to trust; ``None``: the system's CAs.
+        local: A local address to ask from; empty: any.
+        timeout: Seconds for each.
+    """
+    usable, unusable = read_ice_servers(servers)
+    usable = usable[:_MOST]
+
+    async def ask(server: IceUrl) -> ServerOutcome:
+        if server.kind == "stun":
+            return await ask_stun(server, local=local, timeout=timeout)
+        return await try_turn(server, local=local, tls=tls, timeout=timeout)
+
+    outcomes = await asyncio.gather(*(ask(server) for server in usable))
+    relayed = any(outcome.ok for server, outcome in zip(usable, outcomes, strict=True) if server.kind == "turn")
+    kinds = ["turn" if outcome.server.startswith("turn") else "stun" for outcome in unusable]
+    kinds += [server.kind for server in usable]
+    findings = [
+        # A call to a public server needs no STUN, and one relay is enough.
+        judge_server(kind, outcome, spare=not asked_for and (kind == "stun" or relayed))
+        for kind, outcome in zip(kinds, [*unusable, *outcomes], strict=True)
+    ]
+    if usable:
+        findings.append(await _nat(usable, outcomes, local=local, timeout=timeout))
+    return findings
+
+
+def judge_server(kind: str, outcome: ServerOutcome, *, spare: bool) -> Finding:
+    """Say what became of one server.
+
+    Args:
+        spare: Calls work without it.
+    """
+    detail = outcome.detail
+    status: Status = "fail"
+    if outcome.ok:
+        assert outcome.address is not None
+        address = _shown(*outcome.address)
+        said = f"sees us as {address}" if kind == "stun" else f"relays for us at {address}"
+        detail, status = f"{said}, {1000 * outcome.seconds:.0f} ms", "ok"
+    elif spare:
+        status = "warn"
+    return Finding(
+        name=kind,
+        target=outcome.server,
+        status=status,
+        detail=detail,
+        advice=outcome.advice,
+        figures={
+            "result": outcome.result,
+            "seconds": round(outcome.seconds, 4),
+            "address": None if outcome.address is None else list(outcome.address),
+        },
+    )
+
+
+async def _nat(
+    servers: Sequence[IceUrl], outcomes: Sequence[ServerOutcome], *, local: str, timeout: float
+) -> Finding:
+    """Compare what servers in different places say of one socket of ours (RFC 4787, 4.1; RFC 5780, 4.3)."""
+    asked = list(zip(servers, outcomes, strict=True))
+    relayed = any(outcome.ok for server, outcome in asked if server.kind == "turn")
+    by_udp = [outcome.ok for server, outcome in asked if server.transport == "udp"]
+    if by_udp and not any(by_udp):
+        return judge_nat([], (), relayed=relayed)
+    ours = [address for addresses in local_addresses().values() for address in addresses]
+    stun = [server for server, outcome in asked if server.kind == "stun" and outcome.ok]
+    places: dict[object, IceUrl] = {}
+    for server in stun:
+        places.setdefault(await in_thread(lambda server=server: _place(server, local)), server)  # type: ignore[misc]
+    seen = [outcome.address for server, outcome in asked if server in stun and outcome.address][:1]
+    if len(places) > 1:
+        port = _free_port(local)
+        seen = []
+        for server in list(places.values())[:3]:
+            # One after the other: they have one port.
+            again = await ask_stun(server, local=local, local_port=port, timeout=timeout)
+            if again.address is not None:
+                seen.append(again.address)
+            await asyncio.sleep(0)  # its socket is closed by then
+    return judge_nat(seen, ours, relayed=relayed)
+
+
+def judge_nat(seen: Sequence[tuple[str, int]], ours: Collection[str], *, relayed: bool) -> Finding:
+    """Say what lies between us and the servers.
+
+    Args:
+        seen: One socket of ours, as each server sees it; none: UDP got no answer.
+        ours: The addresses of this machine.
+        relayed: A TURN server works.
+    """
+    status: Status = "ok"
+    advice = ""
+    if not seen:
+        mapping, detail = None, "no server answered over UDP"
+        status = "warn" if relayed else "fail"
+        advice = "UDP seems to be closed here: open it, or have TURN over TCP or TLS"
+        if relayed:
+            advice = "UDP seems to be closed here: calls work through TURN over TCP or TLS, and stall at each loss"
+    elif all(address in ours or ipaddress.ip_address(address).is_loopback for address, _ in seen):
+        mapping, detail = "none", "no NAT: servers see this machine's own address"
+    elif len(seen) == 1:
+        mapping, detail = "unknown", "a NAT; a second STUN server, at another address, would show which kind"
+    elif len(set(seen)) == 1:
+        mapping, detail = "endpoint-independent", "a NAT that gives a socket one address for all: direct paths work"
+    else:
+        mapping, detail = "endpoint-dependent", "a symmetric NAT: each server sees another address"
+        if not relayed:
+            status = "warn"
+            advice = "public servers can be called, peers behind a NAT of their own can't: have a TURN server"
+    return Finding(
+        name="nat",
+        status=status,
+        detail=detail,
+        advice=advice,
+        figures={"mapping": mapping, "seen": [list(address) for address in seen]},
+    )
+
+
+def _place(server: IceUrl, local: str) -> object:
+    """Where a server is: two names of one place tell no more than one."""
+    try:
+        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        return server
+    fitting = [
+        address[:2] for family, *_, address in found if not local or (family == socket.AF_INET6) == (":" in local)
+    ]
+    return fitting[0] if fitting else server
+
+
+def _free_port(local: str) -> int:
+    family = socket.AF_INET6 if ":" in local else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as udp:
+        udp.bind((local, 0))
+        return int(udp.getsockname()[1])
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,107 @@
+"""What the network of this machine is like: addresses, UDP ports, and what a real offer has of both."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import socket
+from pathlib import Path
+
+import ifaddr
+
+from .finding import Finding
+
+
+def local_addresses() -> dict[str, list[str]]:
+    """Return the addresses that calls may use, by interface; loopback's and link-local ones are left out."""
+    found: dict[str, list[str]] = {}
+    for adapter in ifaddr.get_adapters():
+        for each in adapter.ips:
+            text = each.ip if isinstance(each.ip, str) else each.ip[0]
+            address = ipaddress.ip_address(text)
+            if not address.is_loopback and not address.is_link_local:
+                found.setdefault(adapter.name, []).append(text)
+    return found
+
+
+def judge_addresses(found: dict[str, list[str]]) -> Finding:
+    """Say what addresses these are."""
+    every = [address for addresses in found.values() for address in addresses]
+    if not every:
+        return Finding(
+            name="addresses",
+            status="fail",
+            detail="none but the loopback's",
+            advice="WebRTC has no way out: bring an interface up, or, to call this machine itself alone, "
+            "ip address add 10.99.0.1/32 dev lo",
+            figures={"interfaces": found, "ipv4": 0, "ipv6": 0},
+        )
+    six = sum(":" in address for address in every)
+    detail = "; ".join(f"{name} {', '.join(addresses)}" for name, addresses in found.items())
+    return Finding(
+        name="addresses",
+        status="ok",
+        detail=detail,
+        figures={"interfaces": found, "ipv4": len(every) - six, "ipv6": six},
+    )
+
+
+async def check_addresses() -> Finding:
+    return judge_addresses(local_addresses())
+
+
+# UDP ports
+
+
+def count_free(ports: range, address: str = "0.0.0.0") -> int:
+    """Return how many of these UDP ports can be bound now."""
+    free = 0
+    for port in ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            try:
+                udp.bind((address, port))
+            except OSError as exc:
+                if exc.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    raise
+            else:
+                free += 1
+    return free
+
+
+def judge_ports(ports: range, free: int, needed: int, *, chosen: bool) -> Finding:
+    """Say whether so many UDP ports are enough.
+
+    Args:
+        needed: One for each call and local address.
+        chosen: The user gave the range; otherwise it is the kernel's own.
+    """
+    where = f"{ports[0]}-{ports[-1]}" + ("" if chosen else ", the kernel's own range")
+    figures = {"first": ports[0], "last": ports[-1], "free": free, "needed": needed}
+    detail = f"{free} of {len(ports)} ports can be bound ({where}); {needed} needed"
+    if free >= needed:
+        return Finding(name="udp", status="ok", detail=detail, figures=figures)
+    advice = f"give a wider range: --udp-ports {ports[0]}-{min(65535, ports[0] + needed + len(ports) - free - 1)}"
+    if not chosen:
+        advice = "end what holds them, or give a range of your own with --udp-ports"
+    return Finding(name="udp", status="fail", detail=detail, advice=advice, figures=figures)
+
+
+async def check_ports(ports: range | None, calls: int) -> Finding:
+    """Whether there are UDP ports for so many calls; what a firewall does to them shows only from outside."""
+    addresses = sum(len(each) for each in local_addresses().values())
+    needed = calls * max(1, addresses)
+    tried = ports or kernel_ports()
+    # Of the kernel's own there are tens of thousands, and a part will do.
+    tried = tried if ports is not None else tried[-max(1000, 2 * needed) :]
+    free = await asyncio.to_thread(count_free, tried)
+    return judge_ports(tried, free, needed, chosen=ports is not None)
+
+
+def kernel_ports(file: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) -> range:
+    """Return the ports that a socket gets which asks for none; the usual ones where there is no Linux."""
+    try:
+        first, last = map(int, file.read_text("ascii").split())
+    except (OSError, ValueError):
+        first, last = 32768, 60999
+    return range(first, last + 1)
