@@ -8,6 +8,8 @@ TEST_JOBS   ?= 3
 DEMO_ARGS   ?=
 BENCH_ARGS  ?=
 FUZZ_TIME   ?= 60
+SOAK_TIME   ?= 5
+SOAK_ARGS   ?=
 IMAGE       ?= rtcpeer
 IMAGE_ARGS  ?=
 
@@ -18,7 +20,7 @@ pinned  := pyproject.toml requirements.lock
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-audio bench-calls fuzz interop interop-parts image lock clean
+.PHONY: help demo test check bench bench-audio bench-calls fuzz soak interop interop-parts image lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +51,9 @@ bench-calls: $(VENV)/.dev tests/interop/node_modules/.installed  ## how many cal
 fuzz: $(VENV)/.fuzz  ## hostile input to everything that reads any, guided by coverage, on Linux: FUZZ_TIME=60 s a target (FUZZ="sctp soca-client": these)
 	@for target in $(or $(FUZZ),$$($(python) tests/fuzz/targets.py)); do \
 		echo "fuzzing $$target for $(FUZZ_TIME) s" >&2; $(python) tests/fuzz/guided.py $$target $(FUZZ_TIME) || exit 1; done
+
+soak: $(VENV)/.dev  ## calls come and go, networks break, servers are killed, and nothing may be left: SOAK_TIME=5 minutes (SOAK_ARGS='--seed 7 --docs docs')
+	@$(python) tests/soak/soak.py --minutes $(SOAK_TIME) $(SOAK_ARGS)
 
 interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node, PulseAudio (see tests/interop/apt-packages.txt)
 	@$(python) -m pytest tests/interop $(PYTEST_ARGS)
