@@ -162,6 +162,12 @@ class NetworkConditions:
         """It does nothing."""
         return self == NetworkConditions(all=self.all)
 
+    @property
+    def not_over_a_stream(self) -> list[str]:
+        """The names of what ``for_stream`` leaves out."""
+        left = self.for_stream()
+        return [each.name for each in fields(self) if getattr(self, each.name) != getattr(left, each.name)]
+
     def for_stream(self) -> NetworkConditions:
         """Return what is left of it above TCP, which repairs losses and restores order: delay, rate, stalls."""
         return NetworkConditions(delay=self.delay, jitter=self.jitter, rate=self.rate, stall=self.stall)

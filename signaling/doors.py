@@ -7,8 +7,6 @@ that was not asked to must not steer the mock, not even through a DNS name that 
 
 from __future__ import annotations
 
-import ipaddress
-import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,8 @@ from aiohttp import web
 from rtcpeer.errors import ConfigurationError
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.protocols.http import HttpRequest
+from rtcpeer.protocols.strict_json import load_json
+from rtcpeer.serving.listening import is_loopback, read_body
 
 from .faults import FAULTS
 from .scenario import SCENARIOS
@@ -34,6 +34,7 @@ def add_routes(app: web.Application, server: MockServer) -> None:
     def door(method: str, path: str, handler: Handler) -> None:
         async def guarded(request: web.Request) -> web.StreamResponse:
             if refusal := _refusal(request, server):
+                server.refusals.count("door")
                 return refusal
             return await handler(request)
 
@@ -45,11 +46,20 @@ def add_routes(app: web.Application, server: MockServer) -> None:
             raise web.HTTPNotFound
         return call
 
+    async def json(request: web.Request) -> Any:
+        try:
+            return load_json(await read_body(request, server.limits.request_deadline, server.refusals))
+        except (ValueError, RecursionError):
+            raise ConfigurationError("the body is not JSON") from None
+
     async def healthz(request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def list_calls(request: web.Request) -> web.Response:
         return web.json_response([call.to_dict() for call in server.calls])
+
+    async def list_refused(request: web.Request) -> web.Response:
+        return web.json_response(server.refused)
 
     async def get_call(request: web.Request) -> web.Response:
         return web.json_response(find(request).to_dict())
@@ -65,7 +75,7 @@ def add_routes(app: web.Application, server: MockServer) -> None:
         return web.Response(status=204)
 
     async def put_scenario(request: web.Request) -> web.Response:
-        match await _json(request):
+        match await json(request):
             case {"scenario": str(name)} | str(name):
                 server.scenario = name
             case _:
@@ -73,7 +83,7 @@ def add_routes(app: web.Application, server: MockServer) -> None:
         return web.json_response({"scenario": server.scenario.name})
 
     async def put_faults(request: web.Request) -> web.Response:
-        match await _json(request):
+        match await json(request):
             case {"faults": list(names)} | list(names) if all(isinstance(name, str) for name in names):
                 server.faults = names
             case _:
@@ -81,16 +91,20 @@ def add_routes(app: web.Application, server: MockServer) -> None:
         return web.json_response({"faults": sorted(server.faults)})
 
     async def put_netem(request: web.Request) -> web.Response:
-        match await _json(request):
+        match await json(request):
             case {"netem": (str() | None) as netem} | (str() as netem):
                 server.netem = NetworkConditions.of(netem)
             case _:
                 raise ConfigurationError('expected {"netem": "loss=5%,delay=40ms"}, or {"netem": null} for none')
-        return web.json_response({"netem": str(server.netem) or None})
+        answer: dict[str, object] = {"netem": str(server.netem) or None}
+        if nothing := server.netem.not_over_a_stream:
+            answer["not_over_websocket"] = nothing  # TCP repairs it: such calls go on as if it were not there
+        return web.json_response(answer)
 
     app.router.add_route("GET", "/healthz", healthz)
     door("GET", "/mock/calls", list_calls)
     door("GET", "/mock/calls/{id}", get_call)
+    door("GET", "/mock/refused", list_refused)
     door("GET", "/mock/calls/{id}/audio.wav", get_audio)
     door("DELETE", "/mock/calls/{id}", hang_up)
     door("PUT", "/mock/scenario", _with_errors(put_scenario))
@@ -114,26 +128,9 @@ def _refusal(request: web.Request, server: MockServer) -> web.Response | None:
         return None
     if not server.on_loopback:
         return _error(401, "give the mock's API key: Authorization: Bearer KEY")
-    if not _names_loopback(request):
+    if not is_loopback(request.url.host or ""):
         return _error(403, "this door is for loopback: call it as 127.0.0.1 or localhost, or give the API key")
     return None
-
-
-def _names_loopback(request: web.Request) -> bool:
-    host = request.url.host or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-async def _json(request: web.Request) -> Any:
-    try:
-        return json.loads(await request.read())
-    except (ValueError, RecursionError):
-        raise ConfigurationError("the body is not JSON") from None
 
 
 def _error(status: int, message: str) -> web.Response:

@@ -39,13 +39,23 @@ def mock(
     seed: Annotated[int, typer.Option(help="Of everything random, tokens aside.")] = 0,
     netem: Annotated[
         str | None,
-        typer.Option(metavar="CONDITIONS", help="A bad network for every call: loss=5%,delay=40ms,jitter=20ms, …"),
+        typer.Option(
+            metavar="CONDITIONS",
+            help="A bad network for every call: loss=5%,delay=40ms,jitter=20ms, … Over WebSocket nothing is lost.",
+        ),
     ] = None,
     fault: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Something to go wrong on purpose; repeatable.")
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate and its chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
+    max_calls: Annotated[
+        int, typer.Option(metavar="N", min=1, max=99, help="Calls at once; one more gets 429.")
+    ] = 64,
+    rate_limit: Annotated[
+        float,
+        typer.Option(metavar="N", min=0, help="Requests a minute from one address, a sixth at once; 0 for no limit."),
+    ] = 6000.0,
     audio_source: Annotated[
         str | None,
         typer.Option(
@@ -93,6 +103,8 @@ def mock(
         audio_source=audio_source,
         audio_batch=audio_batch,
         record=record,
+        max_calls=max_calls,
+        rate_limit=rate_limit or None,
         tls=server_tls(tls_cert, tls_key),
     )
     raise typer.Exit(run_until_signal(_serve(server, shows_key=server.api_key == DEFAULT_KEY)))

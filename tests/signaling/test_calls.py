@@ -47,7 +47,7 @@ def beep(seconds: float = 0.3, frequency: float = 600.0) -> rtcpeer.ToneSource:
 
 async def over(mock: MockServer) -> Call:
     """Wait until the mock's first call is over, and return it."""
-    await asyncio.gather(*mock._running.values())
+    await asyncio.gather(*mock._switchboard.running.values())
     return mock.calls[0]
 
 
@@ -323,5 +323,5 @@ async def test_mock_that_closes_says_goodbye_and_leaves_nothing_behind():
         await session.close()
 
     assert "closed" == mock.calls[0].state
-    assert not mock._errands
+    assert not mock._switchboard.errands
     assert asyncio.all_tasks() == before

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 import rtcpeer
-import signaling.server
+import signaling.reception
 from rtcpeer.errors import ConfigurationError
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.session import Session
@@ -68,7 +68,8 @@ async def test_the_door_changes_a_call_that_runs():
     ):
         await ticks(session, 5)
         assert netem_of(mock) is None
-        assert (200, {"netem": "loss=100%"}) == await put(mock, {"netem": "loss=100%"})
+        said = {"netem": "loss=100%", "not_over_websocket": ["loss"]}
+        assert (200, said) == await put(mock, {"netem": "loss=100%"})
         await ticks(session, 10)
         did = netem_of(mock)
         assert did is not None
@@ -98,8 +99,8 @@ async def test_each_call_has_a_network_of_its_own_that_the_mocks_seed_decides(mo
         seeds.append(netem_seed)
         return await real(*given, netem_seed=netem_seed, **options)
 
-    real = signaling.server.accept
-    monkeypatch.setattr(signaling.server, "accept", accept)
+    real = signaling.reception.accept
+    monkeypatch.setattr(signaling.reception, "accept", accept)
     for seed in (1, 1, 2):
         async with MockServer(scenario="tone", seed=seed) as mock:
             for _ in range(2):

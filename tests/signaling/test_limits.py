@@ -1,0 +1,182 @@
+"""The mock's limits, met by floods: refused with the right status, counted, given back, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection
+
+import rtcpeer
+from rtcpeer.errors import ConfigurationError, SignalingError
+from signaling import MockServer
+from signaling.switchboard import Switchboard
+
+KEY = {"Authorization": "Bearer sk_test"}
+SECRETS = "/v1/realtime/client-secrets"
+CALLS = "/v1/realtime/calls"
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def offer_body() -> dict[str, Any]:
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    pc.addTransceiver("audio", direction="sendrecv")
+    pc.createDataChannel("orga-realtime-client-events")
+    await pc.setLocalDescription(await pc.createOffer())
+    body = {"offer": {"sdp": pc.localDescription.sdp, "type": "offer", "candidates": []}, "params": {}}
+    await pc.close()
+    return body
+
+
+async def statuses(http: aiohttp.ClientSession, mock: MockServer, bodies: list[Any]) -> list[int]:
+    """Offer each, with a token of its own."""
+
+    async def offer(body: Any) -> int:
+        bearer = {"Authorization": f"Bearer {mock.tokens.issue(time.time()).value}"}
+        async with http.post(mock.url() + CALLS, json=body, headers=bearer) as response:
+            assert ("Retry-After" in response.headers) == (response.status == 429)
+            return response.status
+
+    return await asyncio.gather(*map(offer, bodies))
+
+
+async def all_over(mock: MockServer) -> None:
+    async with asyncio.timeout(20):
+        await asyncio.gather(*switchboard(mock).running.values())
+
+
+def switchboard(mock: MockServer) -> Switchboard:
+    return mock._switchboard
+
+
+def held() -> tuple[int, int]:
+    """Sockets and other files that are open, and tasks."""
+    return len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks())
+
+
+async def test_a_flood_of_offers_that_are_never_connected_is_bounded_and_its_places_come_back(http):
+    body, before, opened = await offer_body(), held(), []
+    async with MockServer(max_calls=4, open_timeout=0.2) as mock:
+        async with aiohttp.ClientSession() as flood:
+            for _ in range(3):
+                found = await statuses(flood, mock, [body] * 40)
+                assert (4, 36) == (found.count(200), found.count(429))
+                opened.append(len(switchboard(mock).running))
+                await all_over(mock)
+        assert ([4, 4, 4], 0, 0) == (opened, switchboard(mock).places.taken, len(switchboard(mock).running))
+        assert {"calls": 108} == mock.refused
+        assert {"IceError: no network path to the far end: no candidate pair answered within 0.2 s"} == {
+            call.failure for call in mock.calls
+        }
+        async with rtcpeer.connect("orga", mock.url(), api_key="sk_test"):  # and there is room for who means it
+            pass
+    for _ in range(100):  # steps of the loop, for transports that are closing
+        await asyncio.sleep(0)
+    assert held() <= before
+
+
+async def test_sockets_that_never_say_start_are_closed_and_their_places_come_back(http):
+    async with MockServer(max_calls=3, open_timeout=0.1) as mock:
+        url = mock.url("soca") + "/v1/voice-ws"
+        async with asyncio.timeout(20):
+            sockets = [await http.ws_connect(url) for _ in range(5)]
+            codes = []
+            for socket in sockets:
+                async for _ in socket:
+                    pass
+                codes.append(socket.close_code)
+        await all_over(mock)
+
+        assert 0 == switchboard(mock).places.taken
+        assert {"calls": 2} == mock.refused
+        assert ["OpenTimeout: not open after 0.1 s: the caller said nothing"] * 3 == [c.failure for c in mock.calls]
+
+
+async def test_beyond_loopback_one_address_holds_a_quarter_of_the_places_half_open():
+    async with (
+        MockServer(host="0.0.0.0", api_key="sk_test_2", max_calls=8) as mock,
+        aiohttp.ClientSession() as here,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))) as there,
+    ):
+        body = await offer_body()
+        assert [200, 200, 429] == sorted(await statuses(here, mock, [body] * 3))
+        assert [200] == await statuses(there, mock, [body])
+        assert {"half-open-calls": 1} == mock.refused
+
+
+async def test_too_many_requests_are_429_and_the_peer_hears_how_long_to_wait(http):
+    async with MockServer(rate_limit=6) as mock:
+        async with http.post(mock.url() + SECRETS, headers=KEY) as response:
+            assert response.status == 200
+        async with http.post(mock.url() + SECRETS, headers=KEY | {"Origin": "https://app.example"}) as response:
+            assert response.status == 429
+            assert response.headers["Retry-After"] in ("9", "10")
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+            assert (await response.json())["error"]["type"] == "rate_limit_error"
+        for protocol, params in (
+            ("orga", {}),
+            ("orga-ws", {}),
+            ("orbitali", {"agent_id": "a"}),
+            ("orgo", {"computer_id": "c"}),
+            ("soca", {"agent_id": "a"}),
+        ):
+            with pytest.raises(SignalingError) as caught:
+                await rtcpeer.connect(protocol, mock.url(protocol), token="x", params=params)
+            assert (429, True) == (caught.value.status, caught.value.retryable)
+            assert caught.value.retry_after is not None
+            assert 8 <= caught.value.retry_after <= 10
+        async with http.get(mock.url() + "/mock/refused") as response:  # the mock's own doors are open
+            assert {"rate-limit": 6} == await response.json()
+
+
+async def test_offer_that_asks_for_too_much_is_422_and_keeps_the_token_good(http):
+    body = await offer_body()
+    too_much = {"offer": body["offer"] | {"sdp": body["offer"]["sdp"] + "a=x\r\n" * 2000}, "params": {}}
+    async with MockServer() as mock:
+        bearer = {"Authorization": f"Bearer {mock.tokens.issue(time.time()).value}"}
+        found = []
+        for each in (too_much, body):
+            async with http.post(mock.url() + CALLS, json=each, headers=bearer) as response:
+                found.append(response.status)
+
+        assert [422, 200] == found
+        assert {"offer": 1} == mock.refused
+
+
+async def test_what_is_refused_is_counted_by_kind_and_logged_once_each(http, caplog):
+    caplog.set_level(logging.DEBUG)
+    async with MockServer() as mock:
+        for _ in range(3):
+            async with http.post(mock.url() + SECRETS, headers={"Authorization": "Bearer wrong"}):
+                pass
+            async with http.get(mock.url() + "/v1/realtime/ice-config"):
+                pass
+            async with http.get(mock.url() + "/mock/calls", headers={"Host": "rebound.example"}):
+                pass
+            async with http.get(mock.url() + "/etc/passwd"):
+                pass
+
+        assert {"bad-api-key": 3, "no-credential": 3, "door": 3, "not-found": 3} == mock.refused
+    lines = [
+        r.getMessage() for r in caplog.records if r.levelno >= logging.INFO and "refused: kind" in r.getMessage()
+    ]
+    assert 4 == len(lines)
+
+
+@pytest.mark.parametrize(
+    "options", [{"rate_limit": 0}, {"open_timeout": 0.0}, {"open_timeout": float("nan")}, {"max_connections": 0}]
+)
+def test_limits_that_make_no_sense_are_refused_at_once(options):
+    with pytest.raises(ConfigurationError):
+        MockServer(**options)
