@@ -63,7 +63,7 @@ async def test_the_lines_of_python_run_as_printed(voice_server: VoiceServer, hel
 
 async def test_every_command_it_names_is_there(tmp_path: Path) -> None:
     named = set(re.findall(r"^rtcpeer (\w+)", "\n".join(fenced("sh")), re.MULTILINE))
-    assert {"demo", "join", "mock", "proxy", "protocols"} == named
+    assert {"demo", "doctor", "join", "mock", "proxy", "protocols"} == named
 
     for command in sorted(named):
         code, output, _ = await run(sys.executable, "-m", "rtcpeer", command, "--help", cwd=tmp_path)

@@ -133,7 +133,10 @@ def _print(diagnosis: Diagnosis, console: Console) -> None:
 def _advice(finding: Finding) -> list[tuple[str, str]]:
     word, style = _MARKS[finding.status]
     name = finding.target if _is_server(finding) else finding.name
-    return [(word, style), (_plain(f" {name}: {finding.detail}; {finding.advice}"), "")]
+    # Of this machine the table says enough; of what is far away, or broken, one wants all in one line.
+    known = finding.status == "warn" and not finding.target
+    said = finding.advice if known else f"{finding.detail}; {finding.advice}"
+    return [(word, style), (_plain(f" {name}: {said}"), "")]
 
 
 def _is_server(finding: Finding) -> bool:

@@ -87,9 +87,8 @@ async def _nat(
     """Compare what servers in different places say of one socket of ours (RFC 4787, 4.1; RFC 5780, 4.3)."""
     asked = list(zip(servers, outcomes, strict=True))
     relayed = any(outcome.ok for server, outcome in asked if server.kind == "turn")
-    by_udp = [outcome.ok for server, outcome in asked if server.transport == "udp"]
-    if by_udp and not any(by_udp):
-        return judge_nat([], (), relayed=relayed)
+    by_udp = [outcome.result for server, outcome in asked if server.transport == "udp"]
+    silent = bool(by_udp) and all(result == "silent" for result in by_udp)
     ours = [address for addresses in local_addresses().values() for address in addresses]
     stun = [server for server, outcome in asked if server.kind == "stun" and outcome.ok]
     places: dict[object, IceUrl] = {}
@@ -105,25 +104,29 @@ async def _nat(
             if again.address is not None:
                 seen.append(again.address)
             await asyncio.sleep(0)  # its socket is closed by then
-    return judge_nat(seen, ours, relayed=relayed)
+    return judge_nat(seen, ours, relayed=relayed, silent=silent)
 
 
-def judge_nat(seen: Sequence[tuple[str, int]], ours: Collection[str], *, relayed: bool) -> Finding:
+def judge_nat(
+    seen: Sequence[tuple[str, int]], ours: Collection[str], *, relayed: bool, silent: bool = False
+) -> Finding:
     """Say what lies between us and the servers.
 
     Args:
-        seen: One socket of ours, as each server sees it; none: UDP got no answer.
+        seen: One socket of ours, as each STUN server sees it.
         ours: The addresses of this machine.
         relayed: A TURN server works.
+        silent: Nobody said anything over UDP, not even that nobody listens.
     """
     status: Status = "ok"
     advice = ""
-    if not seen:
-        mapping, detail = None, "no server answered over UDP"
-        status = "warn" if relayed else "fail"
+    if silent:
+        mapping, detail, status = None, "no server said anything over UDP", "warn"
         advice = "UDP seems to be closed here: open it, or have TURN over TCP or TLS"
         if relayed:
             advice = "UDP seems to be closed here: calls work through TURN over TCP or TLS, and stall at each loss"
+    elif not seen:
+        mapping, detail, status = None, "no STUN server answered: nothing is known of a NAT", "skipped"
     elif all(address in ours or ipaddress.ip_address(address).is_loopback for address, _ in seen):
         mapping, detail = "none", "no NAT: servers see this machine's own address"
     elif len(seen) == 1:

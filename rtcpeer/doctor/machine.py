@@ -121,7 +121,8 @@ def judge_cpu(per_frame: float, cores: float, calls: int) -> Finding:
     if calls > all_cores:
         advice = f"{calls} calls are too many for it: docs/performance.md says what costs less"
     elif calls > a_process:
-        advice = f"{calls} calls need {math.ceil(calls / a_process)} processes, {a_process} calls in each"
+        processes = math.ceil(calls / a_process)
+        advice = f"{calls} calls need {processes} processes, {math.ceil(calls / processes)} in each"
     cpus = f"{cores:g} core{'' if cores == 1 else 's'}"
     return Finding(
         name="cpu",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -15,9 +16,11 @@ from typer.testing import CliRunner
 import rtcpeer
 from rtcpeer.cli import app
 from rtcpeer.doctor import Finding, Plan, diagnose, machine
+from rtcpeer.protocols.http import IceServer
 from signaling import MockServer
 
 ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "doctor.md").read_text("utf-8")
 KEY = "sk_s3cr3t-of-the-caller"
 
 
@@ -37,7 +40,8 @@ async def doctor(*arguments: str, **environment: str) -> tuple[int, str, str]:
 
 
 async def test_json_has_every_finding_and_exit_0_means_that_all_works():
-    async with MockServer(api_key=KEY) as mock:
+    # A port of ours that is closed: a service's dead STUN server is a warning.
+    async with MockServer(api_key=KEY, ice_servers=[IceServer(("stun:127.0.0.1:9", "stuns:x"))]) as mock:
         code, stdout, stderr = await doctor(mock.url("orga"), "--json", RTCPEER_API_KEY=KEY)
 
     said = json.loads(stdout)
@@ -49,6 +53,11 @@ async def test_json_has_every_finding_and_exit_0_means_that_all_works():
     assert found["token"]["status"] == "ok"
     assert {"name", "target", "status", "detail", "advice", "figures"} == set(found["token"])
     assert KEY not in stdout + stderr
+    documented = dict(re.findall(r"^\| ((?:`[\w-]+`(?:, )?)+) \| (.*) \|$", PAGE, re.MULTILINE))
+    figures = {name: row for names, row in documented.items() for name in re.findall(r"`([\w-]+)`", names)}
+    for name, finding in found.items():
+        missing = [each for each in finding["figures"] if f"`{each}`" not in figures[name]]
+        assert missing == [], f"docs/doctor.md does not know {missing} of {name}"
 
 
 @pytest.fixture
