@@ -103,6 +103,7 @@ class RtcLink(Link):
         self._channel: RTCDataChannel | None = None
         self._audio: aiortc_compat.AudioSender | None = None
         self._audio_in: aiortc_compat.AudioReceiver | None = None
+        self._reports: aiortc_compat.AudioReports | None = None
         self._pair: dict[str, str] | None = None
         self._video_sender: RTCRtpSender | None = None
         self._video_attached: asyncio.Event | None = None
@@ -217,6 +218,7 @@ class RtcLink(Link):
         _prefer(line, *DECODERS)
         self._audio = aiortc_compat.AudioSender(line.sender)
         self._audio_in = aiortc_compat.AudioReceiver(line.receiver, self._on_packet, self._on_bye)
+        self._reports = aiortc_compat.AudioReports(self._audio, self._audio_in)
 
     def _use_events(self, theirs: Mapping[int, int], ours: Mapping[int, int]) -> None:
         """Send telephone events as ``theirs`` and take them as ``ours``, payload types by clock rate."""
@@ -332,8 +334,8 @@ class RtcLink(Link):
         return self._playout.get(now)
 
     def adapt(self) -> None:
-        if self._voice is not None and self._audio is not None and self._audio.fraction_lost is not None:
-            self._voice.adapt(self._audio.fraction_lost)
+        if self._voice is not None and self._reports is not None and self._reports.fraction_lost is not None:
+            self._voice.adapt(self._reports.fraction_lost)
 
     def send_video(self, source: VideoSource) -> None:
         """Start sending a video source on the (so far silent) video line."""
@@ -364,10 +366,11 @@ class RtcLink(Link):
 
     def stats(self) -> dict[str, Any]:
         said = OutboundAudioStats(target_bitrate=self._voice.bitrate if self._voice is not None else 0)
-        if self._audio is not None:
+        if self._audio is not None and self._reports is not None:
+            told = self._reports
             said.packets_sent, said.bytes_sent = self._audio.packets_sent, self._audio.bytes_sent
-            said.round_trip_time, said.fraction_lost = self._audio.round_trip_time, self._audio.fraction_lost
-            said.packets_lost, said.jitter = self._audio.packets_lost, self._audio.jitter / self._audio.clock_rate
+            said.round_trip_time, said.fraction_lost = told.round_trip_time, told.fraction_lost
+            said.packets_lost, said.jitter = told.packets_lost, told.jitter / self._audio.clock_rate
         return {
             "inbound_audio": self._inbound().to_dict(),
             "outbound_audio": said.to_dict(),

@@ -9,6 +9,7 @@ import itertools
 import random
 import re
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,7 +24,7 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcsctptransport import DataChunk, InboundStream
-from aiortc.rtp import RtcpByePacket, RtcpSrPacket
+from aiortc.rtp import RtcpByePacket, RtcpPacket, RtcpSdesPacket, RtcpSrPacket
 from calling import AGENT, DEADLINE, Belongings, loudest_frequency, nothing_left_since, open_sockets, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,7 +144,10 @@ async def test_sender_reports_count_our_packets():
     # One that was on its way when we began to look may be on either side.
     assert received == pytest.approx(info.packet_count - missed, abs=2)
     assert received_bytes <= info.octet_count
-    assert 0 <= (packets[received - 1].timestamp - info.rtp_timestamp) % 2**32 <= 960
+    # It names the moment of the report: within the frame that began with the last packet, or that was being sent.
+    passed = (info.rtp_timestamp - packets[received - 1].timestamp + 2**31) % 2**32 - 2**31
+    assert -960 <= passed <= 2 * 960
+    assert info.ntp_timestamp / 2**32 - 2_208_988_800 == pytest.approx(time.time(), abs=10)
 
 
 async def test_receiver_reports_tell_of_loss_in_both_directions_and_we_answer_with_fec():
@@ -163,6 +167,33 @@ async def test_receiver_reports_tell_of_loss_in_both_directions_and_we_answer_wi
 
         await until(lambda: stock_knows() and we_know())
         await until(lambda: session.link._voice._opus.packet_loss >= 5)
+
+
+async def test_one_packet_reports_on_what_we_send_and_hear_and_names_us():
+    async with stock_call() as (pc, session):
+        received = watch(pc.getReceivers()[0].transport, "_handle_rtcp_data")
+        theirs = pc.getSenders()[0]._ssrc
+
+        def whole() -> RtcpSrPacket | None:
+            for data in received:
+                report, *rest = RtcpPacket.parse(data)
+                if isinstance(report, RtcpSrPacket) and report.reports and rest:
+                    (named,) = rest
+                    assert isinstance(named, RtcpSdesPacket)
+                    assert report.ssrc == named.chunks[0].ssrc
+                    assert [theirs] == [block.ssrc for block in report.reports]
+                    return report
+            return None
+
+        await until(whole)
+
+        def stock_has_rtt() -> bool:
+            stats = pc.getSenders()[0]._RTCRtpSender__stats.values()
+            return any(each.type == "remote-inbound-rtp" and each.roundTripTime is not None for each in stats)
+
+        await until(lambda: stock_has_rtt() and session.stats()["outbound_audio"]["round_trip_time"] is not None)
+
+        assert 0 <= session.stats()["outbound_audio"]["round_trip_time"] < 1
 
 
 async def hear_out(track: MediaStreamTrack) -> None:

@@ -13,6 +13,7 @@ from .connecting import watch_connecting
 from .consent import ask_for_life, watch_life, watch_send_errors
 from .ice import intercept_datagrams, limit_gathering, mute, path_alive, selected_pair
 from .receivers import negotiated_codecs
+from .reports import AudioReports
 from .turn import Refused, ask_binding, try_allocation
 from .video import VideoReceiver, idle_until_track, watch_video_sender
 
@@ -22,6 +23,7 @@ __all__ = [
     "LONGEST_DATAGRAM",
     "LONGEST_PACKET",
     "AudioReceiver",
+    "AudioReports",
     "AudioSender",
     "BoundedStream",
     "ReassemblyBounds",

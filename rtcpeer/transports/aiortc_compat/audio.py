@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from aiortc.rtcdtlstransport import State as DtlsState
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver, StreamStatistics
 from aiortc.rtcrtpsender import RTCRtpSender, random_sequence_number
-from aiortc.rtp import AnyRtcpPacket, HeaderExtensions, RtcpRrPacket, RtcpSrPacket, RtpPacket
+from aiortc.rtp import HeaderExtensions, RtpPacket
 from aiortc.utils import random32
 from pylibsrtp import Error as SrtpError
 
@@ -56,12 +55,12 @@ class AudioSender:
     """Ready-made audio packets out of aiortc's sender, whenever the caller says.
 
     Works around ``RTCRtpSender._run_rtp``: it pulls frames from a track (a task and two wake-ups a frame), encodes in
-    the default executor with fixed settings, and ends for good when the track ends. RTCP reports, BYE and the
-    transport stay aiortc's; its counters are kept up to date so that they stay true.
+    the default executor with fixed settings, and ends for good when the track ends. The transport stays aiortc's;
+    ``AudioReports`` says what was sent.
     """
 
     def __init__(self, sender: RTCRtpSender) -> None:
-        self._sender = sender
+        self.sender = sender
         self._writer: PacketWriter | None = None
         self._ready_writer: PacketWriter | None = None
         self._event_writer: PacketWriter | None = None
@@ -72,26 +71,19 @@ class AudioSender:
         """RTP payload types of telephone events that the far end takes, by clock rate."""
         self.packets_sent = 0
         self.bytes_sent = 0
-        self.fraction_lost: float | None = None
-        """Of our packets, as the far end's last receiver report says: 0 to 1."""
-        self.packets_lost = 0
-        self.jitter = 0
-        """From the same report, in ticks of the RTP clock."""
+        self._last = (0.0, 0)  # when the last packet was sent, on the loop's clock, and its RTP timestamp
         sender._run_rtp = self._stay_ready  # type: ignore[method-assign]
-        self._handle_rtcp = sender._handle_rtcp_packet
-        sender._handle_rtcp_packet = self._note_report  # type: ignore[method-assign]
 
     @property
     def ready(self) -> bool:
         """Negotiated and connected: packets can go."""
-        transport: Any = self._sender.transport
+        transport: Any = self.sender.transport
         return self._writer is not None and transport._state is DtlsState.CONNECTED
 
-    @property
-    def round_trip_time(self) -> float | None:
-        """Seconds, from RTCP; ``None`` until the first report."""
-        rtt: float | None = self._sender._RTCRtpSender__rtt  # type: ignore[attr-defined]
-        return rtt
+    def timestamp_now(self) -> int:
+        """Return the RTP timestamp of this moment: what was sent last, and the time that has passed since."""
+        sent, timestamp = self._last
+        return round(timestamp + (self._now() - sent) * self.clock_rate) & 0xFFFF_FFFF
 
     def send(self, payload: bytes, timestamp: int, *, level: int, voiced: bool) -> None:
         """Send one packet of our own making now.
@@ -101,8 +93,9 @@ class AudioSender:
             level: −dBov, 0 (loudest) to 127 (RFC 6464).
         """
         assert self._writer is not None
-        sequence, ticks = self._number(self, None, timestamp)
-        self._send(self._writer.write(sequence, ticks, payload, level=level, voiced=voiced), payload, ticks)
+        now = self._now()
+        sequence, ticks = self._numbers.next(self, None, timestamp, round(now * self.clock_rate))
+        self._send(self._writer.write(sequence, ticks, payload, level=level, voiced=voiced), payload, ticks, now)
 
     @property
     def event_rate(self) -> int | None:
@@ -112,8 +105,9 @@ class AudioSender:
     def send_ready(self, origin: object, sequence: int, timestamp: int, payload: bytes, *, marker: bool) -> None:
         """Send somebody else's packet now, numbered as its origin counts; its audio level, not known, is left out."""
         assert self._ready_writer is not None
-        sequence, ticks = self._number(origin, sequence, timestamp)
-        self._send(self._ready_writer.write(sequence, ticks, payload, marker=marker), payload, ticks)
+        now = self._now()
+        sequence, ticks = self._numbers.next(origin, sequence, timestamp, round(now * self.clock_rate))
+        self._send(self._ready_writer.write(sequence, ticks, payload, marker=marker), payload, ticks, now)
 
     def send_event(
         self, payload: bytes, timestamp: int, *, marker: bool, origin: object = None, sequence: int | None = None
@@ -123,32 +117,25 @@ class AudioSender:
             if origin is not None:
                 self._numbers.leave_out(origin)
             return
-        number, ticks = self._number(origin or self, sequence, timestamp)
-        self._send(self._event_writer.write(number, ticks, payload, marker=marker), payload, ticks)
+        now = self._now()
+        number, ticks = self._numbers.next(origin or self, sequence, timestamp, round(now * self.clock_rate))
+        self._send(self._event_writer.write(number, ticks, payload, marker=marker), payload, ticks, now)
 
-    def _number(self, origin: object, sequence: int | None, timestamp: int) -> tuple[int, int]:
-        return self._numbers.next(origin, sequence, timestamp, round(self._now() * self.clock_rate))
-
-    def _send(self, packet: bytes, payload: bytes, rtp_timestamp: int) -> None:
-        sender: Any = self._sender
+    def _send(self, packet: bytes, payload: bytes, rtp_timestamp: int, now: float) -> None:
         if len(packet) > LONGEST_PACKET:
             return  # no Opus packet is so long, whoever made it
         try:
-            _send_rtp(sender.transport, packet)
+            _send_rtp(self.sender.transport, packet)
         except (ConnectionError, OSError):
             return  # the transport is going down and says so itself
         except SrtpError:
             return  # somebody else's packets, two with the same number: only the first is sent
         self.packets_sent += 1
         self.bytes_sent += len(payload)
-        # The pair that sender reports carry: seconds since 1900 in 32.32 bits (RFC 3550, 4).
-        sender._RTCRtpSender__ntp_timestamp = int((time.time() + 2_208_988_800) * (1 << 32))
-        sender._RTCRtpSender__rtp_timestamp = rtp_timestamp
-        sender._RTCRtpSender__packet_count = self.packets_sent
-        sender._RTCRtpSender__octet_count = self.bytes_sent
+        self._last = now, rtp_timestamp
 
     async def _stay_ready(self, codec: RTCRtpCodecParameters) -> None:
-        sender: Any = self._sender
+        sender: Any = self.sender
         assert codec.payloadType is not None
         extension, level_at = self._header_extension()
         self._writer = PacketWriter(codec.payloadType, sender._ssrc, extension, level_at)
@@ -175,19 +162,10 @@ class AudioSender:
         return written[0], differing[0] if differing else None
 
     def _written_extension(self, level: tuple[bool, int] | None) -> bytes:
-        sender: Any = self._sender
+        sender: Any = self.sender
         values = HeaderExtensions(mid=sender._RTCRtpSender__mid, audio_level=level)
         profile, content = sender._RTCRtpSender__rtp_header_extensions_map.set(values)
         return struct.pack("!HH", profile, len(content) // 4) + content if content else b""
-
-    async def _note_report(self, packet: AnyRtcpPacket) -> None:
-        if isinstance(packet, (RtcpRrPacket, RtcpSrPacket)):
-            for report in packet.reports:
-                if report.ssrc == self._sender._ssrc:
-                    self.fraction_lost = report.fraction_lost / 256
-                    self.packets_lost = report.packets_lost
-                    self.jitter = report.jitter
-        await self._handle_rtcp(packet)
 
 
 class AudioReceiver:
@@ -315,14 +293,20 @@ def _direct(
         source = data[4:8] if rtcp else data[8:12]
         if source not in sources and len(sources) >= MOST_SOURCES:
             return
-        if rtcp or dtls._state is not DtlsState.CONNECTED:
+        if dtls._state is not DtlsState.CONNECTED:
             connection.data_received(data, component)
             return
         dtls._RTCDtlsTransport__rx_bytes += len(data)
         dtls._RTCDtlsTransport__rx_packets += 1
         try:
-            plain = dtls._rx_srtp.unprotect(data)
+            plain = dtls._rx_srtp.unprotect_rtcp(data) if rtcp else dtls._rx_srtp.unprotect(data)
         except SrtpError:
+            return
+        if rtcp:
+            try:
+                run_now(dtls._handle_rtcp_data(plain))
+            except struct.error as exc:
+                logger.debug("a malformed RTCP packet: %s", exc)
             return
         sources.add(source)
         packet = parse_rtp(plain)
