@@ -20,10 +20,10 @@ pinned  := pyproject.toml requirements.lock
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-audio bench-calls fuzz soak interop interop-parts image lock clean
+.PHONY: help demo test check bench bench-audio bench-calls bench-reliability fuzz soak interop interop-parts image lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  Variables: PYTHON=python3.12 (when .venv is made)  VENV=.venv  TEST_JOBS=3  PYTEST_ARGS='-k opus -x'  DEMO_ARGS='--out DIR'  IMAGE=rtcpeer  IMAGE_ARGS='--build-arg …'"
 
@@ -47,6 +47,9 @@ bench-audio: $(VENV)/.bench tests/interop/node_modules/.installed  ## what calls
 
 bench-calls: $(VENV)/.dev tests/interop/node_modules/.installed  ## how many calls one core holds beside aiortc and libwebrtc: 12 minutes, docs/performance.md (BENCH_ARGS=--quick: two)
 	@$(python) tests/bench/call_capacity.py $(or $(BENCH_ARGS),--docs docs)
+
+bench-reliability: $(VENV)/.dev tests/interop/node_modules/.installed  ## what calls do when something breaks, beside aiortc and libwebrtc: eight minutes, docs/reliability.md (BENCH_ARGS=--quick: five)
+	@$(python) tests/bench/fault_table.py $(or $(BENCH_ARGS),--docs docs)
 
 fuzz: $(VENV)/.fuzz  ## hostile input to everything that reads any, guided by coverage, on Linux: FUZZ_TIME=60 s a target (FUZZ="sctp soca-client": these)
 	@for target in $(or $(FUZZ),$$($(python) tests/fuzz/targets.py)); do \

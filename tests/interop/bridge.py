@@ -3,8 +3,11 @@
     python bridge.py NEAR FAR CONDITIONS SEED
 
 It says a line when it is ready, and answers each line on stdin with what became of the RTP packets, as JSON; the end
-of stdin ends it. All IPv4 is impaired alike, but RTP has an emulator of its own in each direction, the same for both:
-what becomes of the nth RTP packet is in the seed, whatever goes on beside it. An emulator holds 1000 packets at most.
+of stdin ends it. A line may change the network: ``all CONDITIONS``, or ``udp CONDITIONS`` for UDP alone, and the rest
+passes; without CONDITIONS it is a good one.
+
+All IPv4 is impaired alike, but RTP has an emulator of its own in each direction, the same for both: what becomes of
+the nth RTP packet is in the seed, whatever goes on beside it. An emulator holds 1000 packets at most.
 """
 
 from __future__ import annotations
@@ -46,9 +49,13 @@ def is_ip(frame: bytes) -> bool:
     return frame[VNET_HEADER + 12 : VNET_HEADER + 14] == b"\x08\x00"
 
 
+def is_udp(frame: bytes) -> bool:
+    return frame[VNET_HEADER + ETHERNET_HEADER + 9] == socket.IPPROTO_UDP
+
+
 def is_rtp(frame: bytes) -> bool:
     packet = frame[VNET_HEADER + ETHERNET_HEADER :]
-    if packet[9] != socket.IPPROTO_UDP:
+    if not is_udp(frame):
         return False
     payload = packet[4 * (packet[0] & 15) + UDP_HEADER :]
     # RFC 7983, 7 tells RTP and RTCP from STUN and DTLS; RFC 5761, 4 one from the other.
@@ -62,14 +69,20 @@ def main(near: str, far: str, conditions: str, seed: str) -> None:
     rtp = {name: Emulator(network, seed) for name in interfaces}
     others = {name: Emulator(network, f"{seed}/{name}") for name in interfaces}
     on_their_way: list[tuple[float, int, socket.socket, bytes]] = []
+    udp_only = False
     numbers = itertools.count()  # frames that are due at the same time keep their order
     print("ready", flush=True)
     while True:
         timeout = max(0.0, on_their_way[0][0] - time.monotonic()) if on_their_way else None
         readable, _, _ = select.select([sys.stdin, *interfaces.values()], [], [], timeout)
         if sys.stdin in readable:
-            if not sys.stdin.readline():
+            order = sys.stdin.readline()
+            if not order:
                 return
+            if words := order.split(maxsplit=1):
+                udp_only = words[0] == "udp"
+                for emulator in (*rtp.values(), *others.values()):
+                    emulator.conditions = NetworkConditions.parse("".join(words[1:]))
             print(json.dumps({name: emulator.stats.to_dict() for name, emulator in rtp.items()}), flush=True)
         for name, interface in interfaces.items():
             if interface not in readable:
@@ -77,7 +90,7 @@ def main(near: str, far: str, conditions: str, seed: str) -> None:
             frame = interface.recv(1 << 17)
             now = time.monotonic()
             arrivals = [now]  # ARP and IPv6's neighbours
-            if is_ip(frame):
+            if is_ip(frame) and (is_udp(frame) or not udp_only):
                 emulator = (rtp if is_rtp(frame) else others)[name]
                 headers = VNET_HEADER + ETHERNET_HEADER + IP_HEADER + UDP_HEADER
                 arrivals = emulator.send(max(0, len(frame) - headers), now)

@@ -95,10 +95,10 @@ class Process:
             pytest.fail(f"a program in a namespace ended with {await self._process.wait()}; stderr says why")
         return line.decode()
 
-    async def ask(self) -> str:
-        """Send an empty line, and return the line that it answers."""
+    async def ask(self, line: str = "") -> str:
+        """Send a line, and return the line that it answers."""
         assert self._process.stdin is not None
-        self._process.stdin.write(b"\n")
+        self._process.stdin.write(line.encode() + b"\n")
         return await self.line()
 
 
@@ -109,6 +109,10 @@ class Hosts:
     near: Host
     far: Host
     bridge: Process
+
+    async def change(self, conditions: str, *, udp_only: bool = False) -> None:
+        """Make it another network from now on, in both directions; ``udp_only`` lets everything else pass."""
+        await self.bridge.ask(f"{'udp' if udp_only else 'all'} {conditions}")
 
     async def lost(self) -> dict[str, float]:
         """Return the fraction of the RTP packets that the network has lost, from ``near`` and from ``far``."""
@@ -134,16 +138,16 @@ async def two_hosts(conditions: str, seed: int) -> AsyncIterator[Hosts]:
             if code:
                 pytest.skip(f"no network namespace to be had here ({said}): a container wants --privileged")
             made.append(host)
-            await _must("-n", host.namespace, "link", "set", "dev", "lo", "up")
+            await ip("-n", host.namespace, "link", "set", "dev", "lo", "up")
         for name, host, other in (("near", near, far), ("far", far, near)):
             peer = ("peer", "name", name, "netns", middle.namespace)
-            await _must("-n", host.namespace, "link", "add", "dev", "eth0", "type", "veth", *peer)
-            await _must("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
+            await ip("-n", host.namespace, "link", "add", "dev", "eth0", "type", "veth", *peer)
+            await ip("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
             # An IPv6 address would come seconds later: the network changes, and Chromium gives up what it fetches.
-            await _must("-n", host.namespace, "link", "set", "dev", "eth0", "addrgenmode", "none", "up")
-            await _must("-n", middle.namespace, "link", "set", "dev", name, "addrgenmode", "none", "up")
+            await ip("-n", host.namespace, "link", "set", "dev", "eth0", "addrgenmode", "none", "up")
+            await ip("-n", middle.namespace, "link", "set", "dev", name, "addrgenmode", "none", "up")
             # Chromium uses the address on the way to the Internet, until a page may use the microphone.
-            await _must("-n", host.namespace, "route", "add", "default", "via", other.address)
+            await ip("-n", host.namespace, "route", "add", "default", "via", other.address)
         async with middle.running(sys.executable, HERE / "bridge.py", "near", "far", conditions, str(seed)) as bridge:
             yield Hosts(near, far, bridge)
     finally:
@@ -163,6 +167,7 @@ async def _ip(*arguments: str) -> tuple[int | None, str]:
     return process.returncode, said.decode().strip()
 
 
-async def _must(*arguments: str) -> None:
+async def ip(*arguments: str) -> None:
+    """Run ``ip`` with these arguments, which must succeed."""
     code, said = await _ip(*arguments)
     assert code == 0, f"ip {' '.join(arguments)}: {said}"

@@ -89,6 +89,11 @@ class Node:
             said = "\n".join(json.dumps(line)[:300] for line in self.said[-20:])
             pytest.fail(f"Node did not say {kind!r} within {DEADLINE} s; what it said last:\n{said}")
 
+    async def drain(self) -> None:
+        """Read what it says until cancelled: whoever waits for nothing must, or it stops when the pipe is full."""
+        while True:
+            await self._read()
+
     async def _read(self) -> None:
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
