@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MediaError
 from .signals import run_until_signal
 
 if TYPE_CHECKING:
@@ -92,13 +93,28 @@ async def _doctor(plan: Plan, *, as_json: bool) -> int:
 
     from ..doctor import diagnose
 
+    if sys.stdout is None:
+        raise ConfigurationError("standard output is closed: there is nowhere to write the findings to")
     with Console(stderr=True).status("checking; this takes some seconds"):
         diagnosis = await diagnose(plan)
-    if as_json:
-        sys.stdout.write(json.dumps(diagnosis.to_dict(), indent=2) + "\n")
-    else:
-        _print(diagnosis, Console(highlight=False))
+    try:
+        if as_json:
+            sys.stdout.write(json.dumps(diagnosis.to_dict(), indent=2) + "\n")
+        else:
+            _print(diagnosis, Console(highlight=False))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence()  # as after `| head`: who reads has seen enough
+    except OSError as exc:
+        _silence()
+        raise MediaError(f"can't write the findings to standard output: {exc.strerror}") from exc
     return 0 if diagnosis.ok else 1
+
+
+def _silence() -> None:
+    """Let Python not complain of standard output once more at its exit."""
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a name, not a path
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _print(diagnosis: Diagnosis, console: Console) -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import rtcpeer
 from rtcpeer.cli import app
+from rtcpeer.cli.doctor import _doctor
 from rtcpeer.doctor import Finding, Plan, diagnose, machine
 from rtcpeer.protocols.http import IceServer
 from signaling import MockServer
@@ -113,6 +114,22 @@ def test_what_cannot_be_is_a_configuration_error(arguments, message):
 
 def test_an_option_that_is_none_is_a_usage_error():
     assert CliRunner().invoke(app, ["doctor", "--calls", "0"]).exit_code == 2
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_a_full_disk_behind_standard_output_is_an_error_of_ours(as_json, not_measured, monkeypatch):
+    with Path("/dev/full").open("w") as full:  # noqa: ASYNC230
+        monkeypatch.setattr(sys, "stdout", full)
+
+        with pytest.raises(rtcpeer.MediaError, match="No space left"):
+            await _doctor(Plan(), as_json=as_json)
+
+
+async def test_without_standard_output_nothing_is_checked(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+
+    with pytest.raises(rtcpeer.ConfigurationError, match="standard output is closed"):
+        await _doctor(Plan(), as_json=True)
 
 
 async def test_a_diagnosis_is_to_be_had_without_a_terminal(not_measured):
