@@ -35,8 +35,8 @@ from rtcpeer.audio.jitter import Playout
 from rtcpeer.errors import ConfigurationError
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.transports import sctp as sctp_wire
-from rtcpeer.transports.aiortc_compat import AudioReceiver, AudioSender, guard_channel
-from rtcpeer.transports.aiortc_compat.audio import WAITING, _bounded, _direct, _guard_rtcp
+from rtcpeer.transports.aiortc_compat import AudioReceiver, AudioReports, AudioSender, guard_channel
+from rtcpeer.transports.aiortc_compat.direct import WAITING, _bounded, _direct, _guard_rtcp
 from rtcpeer.transports.rtp import parse
 from rtcpeer.transports.sdp import (
     free_payload_types,
@@ -101,7 +101,7 @@ def rtcp(data: bytes) -> None:
         transport: Any = _Transport()
         sender, receiver = RTCRtpSender("audio", transport), RTCRtpReceiver("audio", transport)
         sender._ssrc = 7
-        ours, _ = AudioSender(sender), AudioReceiver(receiver, lambda packet: None, lambda: None)
+        ours = AudioReports(AudioSender(sender), AudioReceiver(receiver, lambda packet: None, lambda: None))
         transport._rtp_router.register_sender(sender, ssrc=7)
         transport._rtp_router.register_receiver(receiver, ssrcs=[8], payload_types=[96])
         _guard_rtcp(transport, set())
@@ -110,7 +110,7 @@ def rtcp(data: bytes) -> None:
             await transport._handle_rtcp_data(given.piece())
             assert ours.fraction_lost is None or 0 <= ours.fraction_lost < 1
             assert ours.round_trip_time is None or abs(ours.round_trip_time) < 1e6
-        assert len(receiver._RTCRtpReceiver__lsr) <= 1
+        assert len(ours._heard) <= 1
 
     asyncio.run(run())
 

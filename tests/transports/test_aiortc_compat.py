@@ -30,6 +30,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stock import STOCK, stock_call, stock_peer
 
+from rtcpeer.audio.packets import OpusPacket
 from rtcpeer.errors import IceError, RemoteProtocolError, RtcPeerError
 from rtcpeer.events import Closed, SpeechStarted
 from rtcpeer.netem import NetworkConditions
@@ -120,6 +121,17 @@ async def test_packets_carry_mid_and_audio_level():
     }
     assert {0} == {step % 960 for step in steps}
     assert 1 == len({packet.ssrc for packet in packets})
+
+
+async def test_a_packet_that_fits_an_ethernet_frame_is_sent_and_a_longer_one_left_out():
+    async with stock_call() as (pc, session):
+        packets = watch(pc.getReceivers()[0], "_handle_rtp_packet")
+        origin = object()
+        for number, length in enumerate((1500, 1400, 100)):
+            session.link.send_packet(OpusPacket(bytes(length), 960 * number, number), origin)
+        await until(lambda: any(len(packet.payload) == 100 for packet in packets))
+
+    assert [1400, 100] == [len(packet.payload) for packet in packets if len(packet.payload) in (100, 1400, 1500)]
 
 
 # RTCP

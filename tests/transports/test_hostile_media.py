@@ -15,7 +15,7 @@ from calling import until
 from stock import stock_call
 
 from rtcpeer.session import Session
-from rtcpeer.transports.aiortc_compat.audio import WAITING
+from rtcpeer.transports.aiortc_compat.direct import WAITING
 from rtcpeer.transports.aiortc_compat.receivers import MOST_SOURCES
 from rtcpeer.transports.aiortc_compat.video import MOST_PIXELS, claims_too_many_pixels
 

@@ -7,10 +7,11 @@ checked at import: an aiortc that moved them fails loudly at start-up, not silen
 from __future__ import annotations
 
 from . import names
-from .audio import LONGEST_DATAGRAM, LONGEST_PACKET, AudioReceiver, AudioSender, receive_directly
+from .audio import AudioReceiver, AudioSender
 from .channel import BoundedStream, ReassemblyBounds, guard_channel
 from .connecting import watch_connecting
 from .consent import ask_for_life, watch_life, watch_send_errors
+from .direct import receive_directly
 from .ice import intercept_datagrams, limit_gathering, mute, path_alive, selected_pair
 from .receivers import negotiated_codecs
 from .reports import AudioReports
@@ -20,8 +21,6 @@ from .video import VideoReceiver, idle_until_track, watch_video_sender
 names.check()
 
 __all__ = [
-    "LONGEST_DATAGRAM",
-    "LONGEST_PACKET",
     "AudioReceiver",
     "AudioReports",
     "AudioSender",

@@ -8,7 +8,6 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aiortc import RTCPeerConnection, clock
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcdtlstransport import State as DtlsState
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
@@ -20,35 +19,39 @@ from pylibsrtp import Error as SrtpError
 
 from ...audio.jitter import MediaPacket
 from ...formats import VOICE
-from ..rtp import Numbering, PacketWriter, is_rtcp
-from ..rtp import parse as parse_rtp
-from .ice import ice_transports
+from ..rtp import Numbering, PacketWriter
 from .receivers import MOST_SOURCES, receive_without_decoder, watch_for_bye
+from .srtp import LONGEST_PACKET, protector
 from .steps import run_now
 
 logger = logging.getLogger(__name__)
 
-LONGEST_DATAGRAM = 1484
-"""Bytes: libsrtp's buffer here holds 1500, trailer included; nothing longer crosses an Ethernet."""
-LONGEST_PACKET = LONGEST_DATAGRAM - 16
-"""Bytes of an RTP packet before SRTP's tag is added."""
-WAITING = 512
-"""Datagrams that wait for DTLS and RTCP; whoever floods the socket before there is a connection fills no memory."""
 
-
-def _send_rtp(dtls: Any, packet: bytes) -> None:
+class _DirectSender:
     """``RTCDtlsTransport._send_rtp`` in one step, where nobody stands between it and the transport.
 
-    Works around its ``state`` being an enumeration's name made anew each time, and three coroutines a packet.
+    Works around three coroutines a packet, and around its ``state`` being an enumeration's name made anew each time.
     """
-    pair = dtls.transport._connection._nominated.get(1)
-    if pair is None or dtls._state is not DtlsState.CONNECTED or "send_data" in vars(pair.protocol):
-        run_now(dtls._send_rtp(packet))  # raises what there is to raise, or passes an interceptor
-        return
-    data = dtls._tx_srtp.protect(packet)
-    pair.protocol.transport.sendto(data, pair.remote_addr)
-    dtls._RTCDtlsTransport__tx_bytes += len(data)
-    dtls._RTCDtlsTransport__tx_packets += 1
+
+    def __init__(self) -> None:
+        self._session: Any = None
+        self._protect: Callable[[bytes], bytes] = bytes
+
+    def send(self, dtls: Any, packet: bytes) -> None:
+        """Send an RTP packet of up to ``LONGEST_PACKET`` bytes; ``dtls`` must be connected.
+
+        Raises:
+            ConnectionError, OSError: there is no path, or it is going down.
+            SrtpError: two packets with the same number.
+        """
+        pair = dtls.transport._connection._nominated.get(1)
+        if pair is None or "send_data" in vars(pair.protocol):
+            run_now(dtls._send_rtp(packet))  # raises what there is to raise, or passes an interceptor
+            return
+        if dtls._tx_srtp is not self._session:
+            self._session = dtls._tx_srtp
+            self._protect = protector(self._session)
+        pair.protocol.transport.sendto(self._protect(packet), pair.remote_addr)
 
 
 class AudioSender:
@@ -65,6 +68,7 @@ class AudioSender:
         self._ready_writer: PacketWriter | None = None
         self._event_writer: PacketWriter | None = None
         self._now = asyncio.get_running_loop().time
+        self._direct = _DirectSender()
         self.clock_rate = VOICE.sample_rate
         """Ticks of the RTP timestamp a second."""
         self.event_types: Mapping[int, int] = {}
@@ -125,7 +129,7 @@ class AudioSender:
         if len(packet) > LONGEST_PACKET:
             return  # no Opus packet is so long, whoever made it
         try:
-            _send_rtp(self.sender.transport, packet)
+            self._direct.send(self.sender.transport, packet)
         except (ConnectionError, OSError):
             return  # the transport is going down and says so itself
         except SrtpError:
@@ -223,101 +227,3 @@ class AudioReceiver:
             streams[packet.ssrc] = StreamStatistics(codec.clockRate)
         streams[packet.ssrc].add(packet)
         self._on_packet(packet)
-
-
-def receive_directly(pc: RTCPeerConnection, audio: AudioReceiver) -> None:
-    """Take audio from the socket to its receiver in one step; candidates must have been gathered.
-
-    Works around aioice trying to parse every datagram as STUN and queueing it for a task of the DTLS transport: a
-    wake-up a packet. And around that task dying of an empty datagram, or of one longer than libsrtp's buffer, which
-    anybody may send: the call went down with it. And around its queue, its tables of sources and libsrtp's, which
-    grow for as long as somebody sends.
-    """
-    sources: set[bytes] = set()
-    _guard_rtcp(audio.transport, sources)
-    for transport in ice_transports(pc):
-        connection = transport._connection
-        connection.data_received = _bounded(connection)
-        for protocol in connection._protocols:
-            protocol.datagram_received = _direct(connection, protocol, audio, sources)
-            # asyncio makes room for 256 KiB before every read, which costs more than the read. What this truncates
-            # is too long anyway. A TURN transport, and other loops' transports, have no such size.
-            if hasattr(protocol.transport, "max_size"):
-                protocol.transport.max_size = 2048
-
-
-def _guard_rtcp(dtls: RTCDtlsTransport, sources: set[bytes]) -> None:
-    """Note who reports, and survive a REMB message cut short: aiortc lets it out of its receive loop, which ends."""
-    handle = dtls._handle_rtcp_data
-
-    async def handle_guarded(data: bytes) -> None:
-        sources.add(data[4:8])  # only now is it known to be the far end's
-        try:
-            await handle(data)
-        except struct.error as exc:
-            logger.debug("a malformed RTCP packet: %s", exc)
-
-    dtls._handle_rtcp_data = handle_guarded  # type: ignore[method-assign]
-
-
-def _bounded(connection: Any) -> Callable[[bytes, int], None]:
-    receive = connection.data_received
-
-    def data_received(data: bytes, component: int) -> None:
-        if connection._queue.qsize() < WAITING:
-            receive(data, component)
-
-    return data_received
-
-
-def _direct(
-    connection: Any, protocol: Any, audio: AudioReceiver, sources: set[bytes]
-) -> Callable[[bytes, tuple[Any, ...]], None]:
-    """Args: ``sources``: the SSRCs that the far end was heard with, as they stand in a packet."""
-    receive = protocol.datagram_received
-    component = protocol.local_candidate.component
-
-    def datagram_received(data: bytes, addr: tuple[Any, ...]) -> None:
-        if not data or len(data) > LONGEST_DATAGRAM:
-            return
-        # RFC 7983, 7: RTP and RTCP begin with 128 to 191, STUN with 0 to 3, DTLS with 20 to 63.
-        if not 128 <= data[0] <= 191:
-            try:
-                receive(data, addr)
-            except struct.error as exc:  # anybody may send it, without a password
-                logger.debug("a malformed STUN attribute: %s", exc)
-            return
-        dtls: Any = audio.transport
-        rtcp = is_rtcp(data)
-        # The stream that an unknown SSRC makes in libsrtp, and in aiortc, is never removed.
-        source = data[4:8] if rtcp else data[8:12]
-        if source not in sources and len(sources) >= MOST_SOURCES:
-            return
-        if dtls._state is not DtlsState.CONNECTED:
-            connection.data_received(data, component)
-            return
-        dtls._RTCDtlsTransport__rx_bytes += len(data)
-        dtls._RTCDtlsTransport__rx_packets += 1
-        try:
-            plain = dtls._rx_srtp.unprotect_rtcp(data) if rtcp else dtls._rx_srtp.unprotect(data)
-        except SrtpError:
-            return
-        if rtcp:
-            try:
-                run_now(dtls._handle_rtcp_data(plain))
-            except struct.error as exc:
-                logger.debug("a malformed RTCP packet: %s", exc)
-            return
-        sources.add(source)
-        packet = parse_rtp(plain)
-        if packet is None:
-            return
-        if dtls._rtp_router.route_rtp(packet) is audio.receiver:
-            audio.take(packet)
-            return
-        try:
-            run_now(dtls._handle_rtp_data(plain, arrival_time_ms=clock.current_ms()))
-        except struct.error as exc:
-            logger.debug("a malformed header extension: %s", exc)
-
-    return datagram_received

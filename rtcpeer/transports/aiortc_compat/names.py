@@ -60,10 +60,6 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_send_rtp",
         "_state",
         "_tx_srtp",
-        "_RTCDtlsTransport__rx_bytes",
-        "_RTCDtlsTransport__rx_packets",
-        "_RTCDtlsTransport__tx_bytes",
-        "_RTCDtlsTransport__tx_packets",
     ),
     RTCSctpTransport: (
         "_advertised_rwnd",
