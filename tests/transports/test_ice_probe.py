@@ -29,20 +29,20 @@ def closed_port(kind: socket.SocketKind) -> int:
         return port
 
 
-async def test_a_silent_stun_server_is_told_after_the_timeout(silent_port: int):
+async def test_a_silent_stun_server_is_told_after_the_timeout(silent_port: int) -> None:
     outcome = await ask_stun(IceUrl("stun", "127.0.0.1", silent_port), timeout=0.05)
 
     assert "silent" == outcome.result
     assert outcome.server == f"stun:127.0.0.1:{silent_port}"
 
 
-async def test_a_silent_turn_server_is_told_after_the_timeout(silent_port: int):
+async def test_a_silent_turn_server_is_told_after_the_timeout(silent_port: int) -> None:
     outcome = await try_turn(IceUrl("turn", "127.0.0.1", silent_port, "udp", "ann", "s3cret"), timeout=0.05)
 
     assert "silent" == outcome.result
 
 
-async def test_a_closed_udp_port_is_told_at_once():
+async def test_a_closed_udp_port_is_told_at_once() -> None:
     port = closed_port(socket.SOCK_DGRAM)
 
     for outcome in (
@@ -53,7 +53,7 @@ async def test_a_closed_udp_port_is_told_at_once():
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
-async def test_a_closed_tcp_port_is_told_at_once(transport: str):
+async def test_a_closed_tcp_port_is_told_at_once(transport: str) -> None:
     port = closed_port(socket.SOCK_STREAM)
 
     outcome = await try_turn(IceUrl("turn", "127.0.0.1", port, transport, "ann", "s3cret"))  # type: ignore[arg-type]
@@ -61,13 +61,13 @@ async def test_a_closed_tcp_port_is_told_at_once(transport: str):
     assert "connection refused" == outcome.detail
 
 
-async def test_a_local_address_of_the_other_family_reaches_nothing(silent_port: int):
+async def test_a_local_address_of_the_other_family_reaches_nothing(silent_port: int) -> None:
     outcome = await ask_stun(IceUrl("stun", "127.0.0.1", silent_port), local="::1")
 
     assert "unreachable" == outcome.result
 
 
-def test_a_file_that_is_no_certificate_is_named(tmp_path: Path):
+def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
 

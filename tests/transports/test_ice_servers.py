@@ -34,7 +34,7 @@ TLS = IceUrl("turn", "relay.example", 5349, "tls", "ann", "s3cret")
         ("turns:[::1]:443?transport=tcp", IceUrl("turn", "::1", 443, "tls")),
     ],
 )
-def test_a_url_of_the_rfcs_is_read(url: str, expected: IceUrl):
+def test_a_url_of_the_rfcs_is_read(url: str, expected: IceUrl) -> None:
     assert expected == read_ice_url(url)
 
 
@@ -53,7 +53,7 @@ def test_a_url_of_the_rfcs_is_read(url: str, expected: IceUrl):
         ("https://a.example", "no STUN or TURN URL"),
     ],
 )
-def test_what_cannot_be_used_is_refused_by_name_and_the_rest_goes_on(url: str, why: str):
+def test_what_cannot_be_used_is_refused_by_name_and_the_rest_goes_on(url: str, why: str) -> None:
     usable, refused = read_ice_servers([IceServer((url, "stun:good.example"))])
 
     assert [IceUrl("stun", "good.example", 3478)] == usable
@@ -64,7 +64,7 @@ def test_what_cannot_be_used_is_refused_by_name_and_the_rest_goes_on(url: str, w
 @pytest.mark.parametrize(
     "url", ["turn:ann:s3cret@a.example", "turn://ann:s3cret@a.example?password=s3cret", "s3cret@a"]
 )
-def test_a_secret_written_into_a_url_is_shown_to_nobody(url: str):
+def test_a_secret_written_into_a_url_is_shown_to_nobody(url: str) -> None:
     found = read_ice_url(url)
 
     assert isinstance(found, ServerOutcome)
@@ -72,13 +72,13 @@ def test_a_secret_written_into_a_url_is_shown_to_nobody(url: str):
 
 
 @given(st.text(max_size=60))
-def test_no_text_breaks_the_reader(text: str):
+def test_no_text_breaks_the_reader(text: str) -> None:
     found = read_ice_url(text)
 
     assert isinstance(found, ServerOutcome) or found == read_ice_url(str(found))
 
 
-def test_relays_are_tried_over_udp_before_tcp_before_tls_and_else_in_the_lists_order():
+def test_relays_are_tried_over_udp_before_tcp_before_tls_and_else_in_the_lists_order() -> None:
     servers = [
         read_ice_url(url)
         for url in ("turns:a", "turn:b?transport=tcp", "stun:x", "turn:c", "turn:a?transport=tcp", "turn:a")
@@ -89,7 +89,7 @@ def test_relays_are_tried_over_udp_before_tcp_before_tls_and_else_in_the_lists_o
     assert ["udp c", "udp a", "tcp b", "tcp a", "tls a"] == [f"{each.transport} {each.host}" for each in ordered]
 
 
-def test_a_url_that_stands_twice_is_asked_once_and_one_with_other_credentials_again():
+def test_a_url_that_stands_twice_is_asked_once_and_one_with_other_credentials_again() -> None:
     servers = [IceServer(("turn:a", "turn:a:3478"), "ann", "1"), IceServer(("turn:a",), "ann", "2")]
 
     assert ["1", "2"] == [server.credential for server in read_ice_servers(servers)[0]]
@@ -106,7 +106,7 @@ def test_a_url_that_stands_twice_is_asked_once_and_one_with_other_credentials_ag
         (599, "out of biscuits"),
     ],
 )
-def test_a_refusal_names_server_reason_and_remedy_and_no_secret(code: int, why: str):
+def test_a_refusal_names_server_reason_and_remedy_and_no_secret(code: int, why: str) -> None:
     outcome = refusal(TURN, code, "out of\x1b biscuits", 0.01, wall=2e9)
 
     assert "refused" == outcome.result
@@ -116,14 +116,14 @@ def test_a_refusal_names_server_reason_and_remedy_and_no_secret(code: int, why: 
     assert "\x1b" not in str(outcome)
 
 
-def test_a_rest_credential_past_its_time_is_called_expired():
+def test_a_rest_credential_past_its_time_is_called_expired() -> None:
     expired = IceUrl("turn", "a", 3478, "udp", "1700000000:mock", "c")
 
     assert "expired 60 s ago" in str(refusal(expired, 401, "", 0.01, wall=1_700_000_060))
     assert "wrong username" in str(refusal(expired, 401, "", 0.01, wall=1_699_999_999))
 
 
-def test_a_server_that_wants_a_credential_where_there_is_none_is_not_called_a_wrong_password():
+def test_a_server_that_wants_a_credential_where_there_is_none_is_not_called_a_wrong_password() -> None:
     assert "wants a username and a credential" in str(refusal(IceUrl("turn", "a", 3478), 401, "", 0.01, wall=2e9))
 
 
@@ -148,7 +148,7 @@ def certificate_error(code: int) -> ssl.SSLCertVerificationError:
         (ValueError("s3cret"), "unreachable", "its answer makes no sense"),
     ],
 )
-def test_a_failure_says_what_happened_and_what_to_do(exc: Exception, result: str, why: str):
+def test_a_failure_says_what_happened_and_what_to_do(exc: Exception, result: str, why: str) -> None:
     outcome = failure(TLS, exc, 0.3)
 
     assert result == outcome.result
