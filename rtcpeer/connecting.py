@@ -26,10 +26,11 @@ from .protocols.rtc import RtcProtocol
 from .protocols.websocket import WebSocketProtocol
 from .reconnect import Backoff
 from .session import Session
+from .transports.gathering import GATHER_TIMEOUT, IcePolicy
 from .transports.http import check_http_url, redact_url
+from .transports.ice_options import IceOptions
 from .transports.video import VideoSource, open_video
 from .transports.watchdog import WATCHFUL, Watchdog
-from .transports.webrtc import IcePolicy
 
 __all__ = ["Connecting", "accept", "accept_socket", "connect"]
 
@@ -47,6 +48,11 @@ def connect(
     transcribe: bool = True,
     video: str | os.PathLike[str] | VideoSource | Literal[False] | None = None,
     ice_policy: IcePolicy = "all",
+    gather_timeout: float = GATHER_TIMEOUT,
+    turn_ca: str | os.PathLike[str] | None = None,
+    interface: str | None = None,
+    udp_ports: tuple[int, int] | None = None,
+    advertise_ip: str | None = None,
     record: str | os.PathLike[str] | None = None,
     record_format: RecordFormat = "ogg",
     record_received: bool = False,
@@ -74,6 +80,12 @@ def connect(
         transcribe: Ask for transcripts of what we say.
         video: A file or ``"test"`` to send; ``None`` leaves the video line empty, ``False`` leaves it out.
         ice_policy: ``"relay"`` goes through TURN only.
+        gather_timeout: Seconds to wait for STUN servers, and for TURN servers where a call may do without.
+        turn_ca: File with the certificate of a CA of your own, trusted beside the system's for TURN over TLS.
+        interface: The network interface, or the local address, to use alone.
+        udp_ports: The first and the last local UDP port to use.
+        advertise_ip: The address to offer instead of our own, where something in between translates the one into the
+            other, port by port: a container's host, a cloud's 1:1 NAT.
         record: Folder to leave the call in; ``record_format`` is that of its audio file.
         record_received: Leave ``received.ogg`` there, too: the Opus packets as they came, not decoded.
         audio: ``"packets"`` decodes nothing and plays nothing out, for load and relays: no ``listen``, no
@@ -107,6 +119,16 @@ def connect(
     check_http_url("http" + url.removeprefix("ws") if full else url)
     checked = found.configure(params or {}, transcribe=transcribe)
     conditions = NetworkConditions.of(netem)
+    ice = IceOptions.of(
+        policy=ice_policy,
+        gather_timeout=gather_timeout,
+        # Half of all the time there is: over TLS a relay takes several round trips.
+        relay_limit=(open_timeout or 30.0) / 2,
+        interface=interface,
+        udp_ports=udp_ports,
+        advertise_ip=advertise_ip,
+        turn_ca=turn_ca,
+    )
 
     def options(picture: VideoSource | Literal[False] | None) -> CallOptions:
         return CallOptions(
@@ -115,7 +137,7 @@ def connect(
             token=token,
             session_config_url=session_config_url,
             video=picture,
-            ice_policy=ice_policy,
+            ice=ice,
             ice_timeout=ice_timeout,
             netem=conditions,
             netem_seed=netem_seed,

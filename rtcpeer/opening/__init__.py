@@ -15,9 +15,9 @@ from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
 from ..reconnect import Backoff
 from ..session import Session
+from ..transports.ice_options import IceOptions
 from ..transports.video import VideoSource
 from ..transports.watchdog import WATCHFUL, Watchdog
-from ..transports.webrtc import IcePolicy
 
 TokenSource = str | Callable[[], Awaitable[str]]
 
@@ -31,7 +31,7 @@ class CallOptions:
     token: TokenSource | None = field(default=None, repr=False)
     session_config_url: str | None = None
     video: VideoSource | Literal[False] | None = None
-    ice_policy: IcePolicy = "all"
+    ice: IceOptions = field(default_factory=IceOptions)
     ice_timeout: float | None = 10.0
     netem: NetworkConditions = CLEAN
     netem_seed: int | str = 0

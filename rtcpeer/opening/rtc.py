@@ -10,7 +10,7 @@ import aiohttp
 
 from ..auth import fetch_session_config
 from ..errors import IceError, OpenTimeout, RtcPeerError
-from ..events import ConversationStarted, ErrorReported
+from ..events import ConversationStarted
 from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import VoiceProtocol
@@ -18,13 +18,10 @@ from ..protocols.http import IceServer, Offer
 from ..protocols.rtc import RtcProtocol
 from ..session import Session
 from ..transports.http import environment_proxy, exchange
-from ..transports.link import Link
+from ..transports.ice_options import IceOptions
 from ..transports.watchdog import WATCHFUL, Watchdog
-from ..transports.webrtc import IcePolicy, RtcLink
+from ..transports.webrtc import RtcLink
 from . import CallOptions, Opening, open_in_background
-
-# A server-reflexive candidate is worth a few hundred milliseconds and no more: a dead STUN server would cost 5 s.
-GATHER_TIMEOUT = 0.5
 
 
 class RtcOpening(Opening):
@@ -38,41 +35,50 @@ class RtcOpening(Opening):
         session, protocol, options = self._session, self._protocol, self._options
         proxy = environment_proxy(options.url)
         async with aiohttp.ClientSession(proxy=proxy, cookie_jar=aiohttp.DummyCookieJar()) as http:
-            bearer, servers = await self._credentials(http)
+            asking = asyncio.create_task(self._credentials(http))
+            try:
+                await asyncio.sleep(0)  # while the service is being asked, the keys are made
+                link = session.link = self._make_link()
+                bearer, servers = await asking
+            finally:
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
             async with self._timed("gathering"):
-                session.link = RtcLink(
-                    protocol,
-                    session,
-                    ice_servers=servers,
-                    ice_policy=options.ice_policy,
-                    gather_timeout=_gather_timeout(options),
-                    netem=options.netem,
-                    netem_seed=options.netem_seed,
-                    decode=session.decodes,
-                    opus=options.opus,
-                    watchdog=options.watchdog,
-                )
-                for ignored in session.link.ignored_servers:
-                    session.report(ErrorReported(f"ICE server ignored: {ignored}", code="ice-server"))
-                sdp = await session.link.offer(video=options.video)
-                if "\na=candidate:" not in sdp:
-                    raise IceError(_no_candidates(servers, options.ice_policy))
+                link.use_ice_servers(servers)
+                sdp = await link.offer(video=options.video)
             async with self._timed("signaling"):
                 request = protocol.offer_request(options.url, Offer(sdp, protocol.params, bearer))
                 answer = protocol.parse_answer(await exchange(http, request, timeout=options.http_timeout))
-                await session.link.accept(answer.sdp)
+                await link.accept(answer.sdp)
         session.conversation_id = answer.conversation_id
         session.report(ConversationStarted(answer.conversation_id))
         async with self._timed("transport"):
-            await connected(session.link, options.ice_timeout)
+            await connected(link, options.ice_timeout)
             session.start_audio()
         async with self._timed("channel"):
-            await session.link.opened()
-            session.link.send_messages(protocol.opening())
+            await link.opened()
+            link.send_messages(protocol.opening())
 
     def late(self, seconds: float) -> RtcPeerError:
         link = self._session.link
-        return no_path(link, seconds) if self.phase == "transport" and link is not None else super().late(seconds)
+        return (
+            no_path(link, seconds)
+            if self.phase == "transport" and isinstance(link, RtcLink)
+            else super().late(seconds)
+        )
+
+    def _make_link(self) -> RtcLink:
+        session, options = self._session, self._options
+        return RtcLink(
+            self._protocol,
+            session,
+            ice=options.ice,
+            netem=options.netem,
+            netem_seed=options.netem_seed,
+            decode=session.decodes,
+            opus=options.opus,
+            watchdog=options.watchdog,
+        )
 
     async def _credentials(self, http: aiohttp.ClientSession) -> tuple[str, Sequence[IceServer]]:
         protocol, options = self._protocol, self._options
@@ -99,7 +105,7 @@ async def accept(
     offer_sdp: str,
     *,
     ice_servers: Sequence[IceServer] = (),
-    ice_policy: IcePolicy = "all",
+    ice: IceOptions | None = None,
     open_timeout: float = 10.0,
     netem: NetworkConditions = CLEAN,
     netem_seed: int | str = 0,
@@ -116,20 +122,20 @@ async def accept(
 
     Raises:
         RemoteProtocolError: it is no offer we can take.
+        IceError: we have no address to be reached at.
     """
     session = Session(protocol, asyncio.get_running_loop().time(), decodes=audio == "pcm")
     link = session.link = RtcLink(
         protocol,
         session,
-        ice_servers=ice_servers,
-        ice_policy=ice_policy,
-        gather_timeout=GATHER_TIMEOUT,
+        ice=ice,
         netem=netem,
         netem_seed=netem_seed,
         decode=session.decodes,
         opus=opus,
         watchdog=watchdog,
     )
+    link.use_ice_servers(ice_servers)
     try:
         answer = await link.answer(offer_sdp)
     except BaseException as exc:
@@ -165,22 +171,10 @@ async def connected(link: RtcLink, seconds: float | None) -> None:
         raise no_path(link, seconds) from exc
 
 
-def no_path(link: Link, seconds: float) -> IceError:
+def no_path(link: RtcLink, seconds: float) -> IceError:
     """Say how far a link has come that is not up after so many seconds."""
     if link.stats()["candidate_pair"] is None:
-        return IceError(f"no network path to the far end: no candidate pair answered within {seconds:g} s")
+        return IceError(
+            f"no network path to the far end: no candidate pair answered within {seconds:g} s ({link.tried()})"
+        )
     return IceError(f"there is a path to the far end, but DTLS did not come up within {seconds:g} s")
-
-
-def _gather_timeout(options: CallOptions) -> float:
-    """A relay candidate is worth half of all the time there is: over TLS it takes several round trips."""
-    return GATHER_TIMEOUT if options.ice_policy == "all" else (options.open_timeout or 30.0) / 2
-
-
-def _no_candidates(servers: Sequence[IceServer], policy: IcePolicy) -> str:
-    if policy == "all":
-        return "no ICE candidates: this machine has no usable network address"
-    relays = [url for server in servers for url in server.urls if url.startswith("turn")]
-    if not relays:
-        return "ICE policy is relay, but the service named no TURN server"
-    return f"no relay candidate: {relays[0]} did not answer or refused its credentials"

@@ -114,7 +114,7 @@ def check_for_socket(protocol: type[WebSocketProtocol], params: Mapping[str, Any
         ConfigurationError: not over WebSocket, or not with this protocol.
     """
     name = protocol.profile.name
-    if options.ice_policy != "all":
+    if options.ice.policy != "all":
         raise ConfigurationError(f"{name} is not WebRTC: there is no ICE, and no relay")
     full = urlsplit(options.url).scheme in ("ws", "wss")
     trades_key = "session" in protocol.profile.paths

@@ -151,7 +151,7 @@ class Gathering:
         if now < self._deadline:
             return False
         if self._first_reflexive is not None:
-            return now >= self._began + 2 * self._timeout or not any(attempt.alive for attempt in pending)
+            return now >= self._extended or not any(attempt.alive for attempt in pending)
         return now >= self._last or not any(
             attempt.alive or now < attempt.began + self._timeout for attempt in pending
         )
@@ -162,6 +162,10 @@ class Gathering:
     @property
     def _deadline(self) -> float:
         return self._began + self._timeout
+
+    @property
+    def _extended(self) -> float:
+        return self._began + 2 * self._timeout
 
     @property
     def _last(self) -> float:
@@ -178,5 +182,5 @@ class Gathering:
             yield self._began + self._limit
             yield from (attempt.began + HOPELESS for attempt in self._attempts.values())
         else:
-            yield from (self._settled, self._deadline, self._deadline + self._timeout, self._last)
+            yield from (self._settled, self._deadline, self._extended, self._last)
             yield from (attempt.began + self._timeout for attempt in self._attempts.values())

@@ -6,15 +6,13 @@ behind.
 
 from __future__ import annotations
 
-import asyncio
-import os
 import ssl
-import time
-from collections.abc import Awaitable
 
-from ..errors import ConfigurationError
 from . import aiortc_compat
-from .ice_servers import IceUrl, ServerOutcome, answered, failure, refusal
+from .ice_options import relay_trust
+from .ice_servers import IceUrl, ServerOutcome
+
+__all__ = ["PROBE_TIMEOUT", "ask_stun", "relay_trust", "try_turn"]
 
 PROBE_TIMEOUT = 5.0
 """Seconds."""
@@ -34,7 +32,7 @@ async def ask_stun(
     async def ask() -> tuple[str, int]:
         return await aiortc_compat.ask_binding(server, local, local_port)
 
-    return await explained(server, ask(), timeout)
+    return await aiortc_compat.explained(server, ask(), timeout)
 
 
 async def try_turn(
@@ -51,39 +49,4 @@ async def try_turn(
     async def allocate() -> tuple[str, int]:
         return await aiortc_compat.try_allocation(server, local, tls)
 
-    return await explained(server, allocate(), timeout)
-
-
-def relay_trust(ca: str | os.PathLike[str] | None) -> ssl.SSLContext | None:
-    """Return what to trust in TURN over TLS: the system's CAs, and those in the file ``ca``.
-
-    Raises:
-        ConfigurationError: the file can't be read, or holds no certificate.
-    """
-    if ca is None:
-        return None  # the system's alone, read when they are needed
-    context = ssl.create_default_context()
-    try:
-        context.load_verify_locations(ca)
-    except ssl.SSLError as exc:
-        raise ConfigurationError(f"{os.fspath(ca)} holds no certificate: give a CA's, as PEM") from exc
-    except OSError as exc:
-        raise ConfigurationError(f"can't read the CA's certificate: {os.fspath(ca)}: {exc.strerror}") from exc
-    return context
-
-
-async def explained(server: IceUrl, asking: Awaitable[tuple[str, int]], timeout: float | None) -> ServerOutcome:
-    """Wait for what comes of asking a server, and put it into words."""
-    began = time.monotonic()
-
-    def seconds() -> float:
-        return time.monotonic() - began
-
-    try:
-        async with asyncio.timeout(timeout):
-            address = await asking
-    except aiortc_compat.Refused as exc:
-        return refusal(server, exc.code, exc.reason, seconds(), wall=time.time())
-    except Exception as exc:
-        return failure(server, exc, seconds())
-    return answered(server, seconds(), address)
+    return await aiortc_compat.explained(server, allocate(), timeout)

@@ -28,6 +28,10 @@ _URL = re.compile(
 _SHAPES = {"stun": "stun:host:port", "turn": "turn:host:port?transport=udp", "turns": "turns:host:port?transport=tcp"}
 
 
+class PortsExhausted(OSError):
+    """No local port of the range that we may use is free; the message says which."""
+
+
 @dataclass(frozen=True, slots=True)
 class IceUrl:
     """One URL of an ICE server (RFC 7064, RFC 7065), with the credentials of its entry in the list."""
@@ -175,11 +179,13 @@ def refusal(server: IceUrl, code: int, reason: str, seconds: float, *, wall: flo
 
 
 def failure(server: IceUrl, exc: Exception, seconds: float) -> ServerOutcome:
-    """Say what a failure of the system, of TLS or of the answer's form means; no text of ``exc`` is passed on."""
+    """Say what a failure of the system, of TLS or of the answer's form means; no stranger's text is passed on."""
     name = str(server)
     match exc:
         case TimeoutError():
             return silent(server, seconds)
+        case PortsExhausted():
+            return ServerOutcome(name, "unreachable", str(exc), "end other calls, or widen the range", seconds)
         case socket.gaierror() | UnicodeError():
             advice = "is it spelled right, and does name resolution work here?"
             return ServerOutcome(name, "unreachable", f"the name {server.host} has no address", advice, seconds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -18,14 +19,12 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
-    RTCIceServer,
     RTCPeerConnection,
     RTCRtpSender,
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
-from aiortc.rtcicetransport import parse_stun_turn_uri
 from numpy.typing import NDArray
 
 from ..audio.coding import DECODERS, ReceiverWishes, VoiceEncoder
@@ -34,13 +33,15 @@ from ..audio.jitter import MediaPacket, Playout, PlayoutFrame
 from ..audio.level import Level, level_of
 from ..audio.packets import OpusPacket, StreamTimeline
 from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError, Unsupported
-from ..events import Degraded, DtmfReceived, Recovered
+from ..events import Degraded, DtmfReceived, ErrorReported, Recovered
 from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
 from ..protocols.http import IceServer
 from ..stats import InboundAudioStats, OutboundAudioStats
 from . import aiortc_compat
+from .ice_options import IceOptions
+from .ice_servers import IceUrl, ServerOutcome, read_ice_servers
 from .impairment import Impairment
 from .link import Link, LinkListener, PacketWatcher, VideoDirection, VideoWatcher
 from .liveness import Liveness
@@ -56,8 +57,6 @@ from .video import VideoSource, VideoTrack
 from .watchdog import WATCHFUL, Watchdog
 
 logger = logging.getLogger(__name__)
-
-IcePolicy = Literal["all", "relay"]
 
 MESSAGE_LIMIT = 1024 * 1024
 """Bytes. A longer DataChannel message is refused without being kept."""
@@ -75,9 +74,7 @@ class RtcLink(Link):
         protocol: VoiceProtocol,
         listener: LinkListener,
         *,
-        ice_servers: Sequence[IceServer] = (),
-        ice_policy: IcePolicy = "all",
-        gather_timeout: float = 0.5,
+        ice: IceOptions | None = None,
         netem: NetworkConditions = CLEAN,
         netem_seed: int | str = 0,
         decode: bool = True,
@@ -86,19 +83,19 @@ class RtcLink(Link):
     ) -> None:
         """``decode=False``: audio is received and sent as packets alone, and ``hear`` must not be called."""
         self.protocol = protocol
-        self.ignored_servers: list[str] = []
-        """ICE server URLs that cannot be used, each with the reason."""
         self._listener = listener
+        self._ice = ice or IceOptions()
+        self._ice_servers: list[IceUrl] = []
+        self._ice_failures: list[ServerOutcome] = []
         self._pc = RTCPeerConnection(
             RTCConfiguration(
-                # Always a list: the default is a public STUN server.
-                iceServers=self._usable(ice_servers),
+                # Always a list: the default is a public STUN server. We gather by ourselves.
+                iceServers=[],
                 # Without it every media line has a socket, and a TURN allocation, of its own.
                 bundlePolicy=RTCBundlePolicy.MAX_BUNDLE,
-                iceTransportPolicy=RTCIceTransportPolicy(ice_policy),
+                iceTransportPolicy=RTCIceTransportPolicy(self._ice.policy),
             )
         )
-        self._gather_timeout = gather_timeout
         self._impairment = Impairment(netem, netem_seed)
         self._channel: RTCDataChannel | None = None
         self._audio: aiortc_compat.AudioSender | None = None
@@ -133,23 +130,13 @@ class RtcLink(Link):
         self._pc.on("connectionstatechange", self._on_connection_state)
         self._stop_connecting = aiortc_compat.watch_connecting(self._pc, self._on_connect_failure)
 
-    def _usable(self, servers: Sequence[IceServer]) -> list[RTCIceServer]:
-        usable = []
-        for server in servers:
-            urls = []
-            for url in server.urls:
-                try:
-                    parse_stun_turn_uri(url)
-                except ValueError as exc:
-                    # aiortc would refuse the whole call for one bad URL.
-                    self.ignored_servers.append(f"{url}: {exc}")
-                else:
-                    urls.append(url)
-            if urls:
-                usable.append(RTCIceServer(urls, server.username, server.credential))
-        return usable
-
     # Opening
+
+    def use_ice_servers(self, servers: Sequence[IceServer]) -> None:
+        """Take the servers to gather with; before ``offer`` and ``answer``. What can't be used is reported."""
+        self._ice_servers, unusable = read_ice_servers(servers)
+        for outcome in unusable:
+            self._on_ice_failure(outcome)
 
     async def offer(self, *, video: VideoSource | Literal[False] | None = None) -> str:
         """Gather candidates and return the SDP offer.
@@ -228,9 +215,12 @@ class RtcLink(Link):
         self._audio_in.event_types = {ours[rate]: rate for rate in theirs if rate in ours}
 
     async def _describe(self) -> str:
-        aiortc_compat.limit_gathering(self._pc, self._gather_timeout)
+        aiortc_compat.gather_with(self._pc, self._ice_servers, self._ice, self._on_ice_failure)
+        aiortc_compat.check_quickly(self._pc)
         aiortc_compat.guard_channel(self._pc, MESSAGE_LIMIT, self._on_oversize, self._listener.on_refused)
         await self._pc.setLocalDescription()
+        if not aiortc_compat.candidate_types(self._pc)[0]:
+            raise IceError(self._no_candidates())
         assert self._audio_in is not None
         aiortc_compat.watch_life(self._pc, self._audio_in.transport, self._on_life)
         aiortc_compat.receive_directly(self._pc, self._audio_in)
@@ -264,6 +254,26 @@ class RtcLink(Link):
         self._codec = name
         # They are bundled: one transport for all lines.
         audio.receiver.transport.on("statechange", self._on_transport_state)
+
+    def _on_ice_failure(self, outcome: ServerOutcome) -> None:
+        self._ice_failures.append(outcome)
+        self._listener.report(ErrorReported(str(outcome), code="ice-server"))
+
+    def _no_candidates(self) -> str:
+        if self._ice.policy == "all":
+            return "no ICE candidates: this machine has no usable network address"
+        failures = "; ".join(str(each) for each in self._ice_failures if each.server.startswith("turn"))
+        return (
+            f"no relay candidate: {failures}"
+            if failures
+            else "ICE policy is relay, but the service named no TURN server"
+        )
+
+    def tried(self) -> str:
+        """Say between what a path was looked for, for an error."""
+        ours, theirs = aiortc_compat.candidate_types(self._pc)
+        told = "".join(f"; {each}" for each in self._ice_failures)
+        return f"we offered {_counted(ours)}, the far end {_counted(theirs)}{told}"
 
     # While it runs
 
@@ -442,7 +452,7 @@ class RtcLink(Link):
             self._liveness.start()
         elif state == "failed" and not self._connected.done():
             failure = IceError(
-                "no network path to the far end: no candidate pair answered"
+                f"no network path to the far end: no candidate pair answered ({self.tried()})"
                 if self._pc.iceConnectionState == "failed"
                 else "the DTLS handshake with the far end failed"
             )
@@ -542,3 +552,8 @@ def _prefer(line: RTCRtpTransceiver, *codecs: str) -> None:
     capabilities = RTCRtpSender.getCapabilities(line.kind).codecs
     names = (*codecs, "rtx")
     line.setCodecPreferences([each for each in capabilities if each.mimeType.partition("/")[2].lower() in names])
+
+
+def _counted(types: Sequence[str]) -> str:
+    """``2 host, 1 relay``."""
+    return ", ".join(f"{count} {kind}" for kind, count in Counter(types).items()) or "no candidates"

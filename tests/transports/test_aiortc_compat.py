@@ -39,6 +39,7 @@ from rtcpeer.protocols.http import IceServer
 from rtcpeer.transports import aiortc_compat
 from rtcpeer.transports.aiortc_compat import BoundedStream, ReassemblyBounds
 from rtcpeer.transports.aiortc_compat.steps import run_now
+from rtcpeer.transports.ice_options import IceOptions
 from rtcpeer.transports.webrtc import RtcLink
 
 
@@ -273,7 +274,8 @@ async def test_server_that_never_answers_costs_no_more_than_the_deadline():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         deaf.bind(("127.0.0.1", 0))
         servers = [IceServer((f"stun:127.0.0.1:{deaf.getsockname()[1]}",))]
-        async with our_link(ice_servers=servers, gather_timeout=0.05) as link:
+        async with our_link(ice=IceOptions(gather_timeout=0.05)) as link:
+            link.use_ice_servers(servers)
             # aioice's own patience is 5 s.
             assert "a=candidate:" in await asyncio.wait_for(link.offer(), 4)
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from . import names
 from .audio import AudioReceiver, AudioSender
 from .channel import BoundedStream, ReassemblyBounds, guard_channel
+from .checks import check_quickly
 from .connecting import watch_connecting
 from .consent import ask_for_life, watch_life, watch_send_errors
 from .direct import receive_directly
-from .ice import intercept_datagrams, limit_gathering, mute, path_alive, selected_pair
+from .gathering import gather_with
+from .ice import candidate_types, intercept_datagrams, mute, path_alive, selected_pair
 from .receivers import negotiated_codecs
 from .reports import AudioReports
-from .turn import Refused, ask_binding, try_allocation
+from .turn import ask_binding, explained, try_allocation
 from .video import VideoReceiver, idle_until_track, watch_video_sender
 
 names.check()
@@ -26,14 +28,16 @@ __all__ = [
     "AudioSender",
     "BoundedStream",
     "ReassemblyBounds",
-    "Refused",
     "VideoReceiver",
     "ask_binding",
     "ask_for_life",
+    "candidate_types",
+    "check_quickly",
+    "explained",
+    "gather_with",
     "guard_channel",
     "idle_until_track",
     "intercept_datagrams",
-    "limit_gathering",
     "mute",
     "negotiated_codecs",
     "path_alive",

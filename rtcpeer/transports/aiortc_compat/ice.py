@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,13 +13,6 @@ from .steps import run_now
 def ice_transports(pc: RTCPeerConnection) -> list[Any]:
     private: Any = pc
     return list(private._RTCPeerConnection__iceTransports)
-
-
-def limit_gathering(pc: RTCPeerConnection, seconds: float) -> None:
-    """Give every server that long to answer while gathering; aioice's own 5 s cannot be configured."""
-    for transport in ice_transports(pc):
-        connection: Any = transport._connection
-        connection.get_component_candidates = functools.partial(connection.get_component_candidates, timeout=seconds)
 
 
 def path_alive(pc: RTCPeerConnection) -> bool:
@@ -39,6 +31,16 @@ def selected_pair(pc: RTCPeerConnection) -> dict[str, str] | None:
                 "remote": f"{pair.remote_addr[0]}:{pair.remote_addr[1]}",
             }
     return None
+
+
+def candidate_types(pc: RTCPeerConnection) -> tuple[list[str], list[str]]:
+    """Return the types of our candidates and of the far end's, as far as they are known."""
+    ours: list[str] = []
+    theirs: list[str] = []
+    for transport in ice_transports(pc):
+        ours += [candidate.type for candidate in transport._connection.local_candidates]
+        theirs += [candidate.type for candidate in transport._connection.remote_candidates]
+    return ours, theirs
 
 
 def mute(pc: RTCPeerConnection) -> None:

@@ -7,17 +7,21 @@ nor trust a CA of the user's own.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
+import os
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aioice import stun, turn
 
-from ..ice_servers import IceUrl
+from ..ice_servers import IceUrl, ServerOutcome, answered, failure, refusal
 
 RELEASE_TIMEOUT = 0.5
 """Seconds to wait for a TURN server to confirm that an allocation is gone; it would expire by itself."""
@@ -25,17 +29,23 @@ FIRST_RETRY = 0.1
 """Seconds until a request is repeated; it doubles each time. aioice's 0.5 s would be later than gathering's end."""
 
 Address = tuple[str, int]
-Bind = Callable[[socket.socket, str], None]
-"""Bind a socket to a local address; empty: any."""
+Bind = Callable[[socket.socket], None]
+"""Bind a socket to a local address and port. May raise OSError."""
 
 _T = TypeVar("_T")
 _ProtocolT = TypeVar("_ProtocolT", bound=asyncio.DatagramProtocol)
 
 
-def bind_any(sock: socket.socket, local: str) -> None:
-    """Bind at whatever port is free."""
-    if local:
-        sock.bind((local, 0))
+def bind_to(local: str, port: int = 0) -> Bind:
+    """Bind to a local address; empty: any. One of another family than the socket's can't be assigned to it."""
+
+    def bind(sock: socket.socket) -> None:
+        if local and (":" in local) != (sock.family == socket.AF_INET6):
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        if local or port:
+            sock.bind((local, port))
+
+    return bind
 
 
 class Refused(Exception):
@@ -82,6 +92,40 @@ class _Alive:
             pass  # it closed the socket
         except (ConnectionError, stun.TransactionError):
             self.transport.close()
+
+    async def open_channel(self, addr: Address) -> None:
+        """Bind a channel, and with it install a permission, before there is anything to send.
+
+        aioice's ``send_data`` does it with the first datagram, which waits, and drops what comes before.
+        """
+        client: Any = self
+        if addr in client.peer_to_channel or addr in client.peer_connect_waiters:
+            return
+        channel = client.peer_to_failed_channel.pop(addr, None)
+        if channel is None:
+            if client.channel_number > turn.CHANNEL_NUMBER_MAX:
+                return
+            channel = client.channel_number
+            client.channel_number += 1
+        client.peer_connect_waiters[addr] = []
+        try:
+            await client.channel_bind(channel, addr)
+        except BaseException:
+            client.peer_to_failed_channel[addr] = channel
+            for waiter in client.peer_connect_waiters.pop(addr):
+                if not waiter.done():
+                    waiter.set_exception(ConnectionError("no channel"))
+            raise
+        client.channel_refresh_at[channel] = time.time() + client.channel_refresh_time
+        client.channel_to_peer[channel] = addr
+        client.peer_to_channel[addr] = channel
+        for waiter in client.peer_connect_waiters.pop(addr):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def settled(self) -> None:
+        """The allocation is there: nobody waits for signs of life any more."""
+        self._on_alive = lambda: None
 
     def abandon(self) -> None:
         """Give up the allocation that may be under way, without waiting."""
@@ -141,29 +185,45 @@ async def reflexive_address(
     return _address(response)
 
 
+@dataclass(frozen=True, slots=True)
+class Relay(Generic[_ProtocolT]):
+    """An allocation: aioice's transport and TURN client, and the protocol that gets what is relayed to us."""
+
+    transport: Any
+    client: Any
+    protocol: _ProtocolT
+
+    @property
+    def address(self) -> Address:
+        found: Address = self.transport.get_extra_info("sockname")
+        return found
+
+    def abandon(self) -> None:
+        """Give it back, without waiting."""
+        self.client.abandon()
+
+
 async def allocate(
     server: IceUrl,
     make: Callable[[], _ProtocolT],
     *,
-    local: str = "",
-    bind: Bind = bind_any,
+    bind: Bind,
     tls: ssl.SSLContext | None = None,
     on_alive: Callable[[], None] = lambda: None,
-) -> tuple[Any, _ProtocolT]:
-    """Get an allocation from a TURN server; return aioice's transport and the protocol that ``make`` made for it.
+) -> Relay[_ProtocolT]:
+    """Get an allocation from a TURN server, for the protocol that ``make`` makes.
 
     Cancelled or failed, it leaves nothing behind, here or there.
 
     Args:
-        local: A local address to reach the server from; empty: any.
-        bind: Binds our socket to it.
+        bind: Binds our socket; an OSError of it passes the address by.
         tls: What certificates to trust, for TURN over TLS.
         on_alive: Called at every sign that there is a server: TCP connected, an answer of any kind.
 
     Raises:
         Refused, OSError (``socket.gaierror``, ``ssl.SSLError``, …), TimeoutError, ValueError
     """
-    inner = await _connect(server, bind, local, tls, on_alive)
+    inner = await _connect(server, bind, tls, on_alive)
     outer = turn.TurnTransport(inner)
     protocol = make()
     try:
@@ -174,7 +234,8 @@ async def allocate(
     except BaseException:
         inner.abandon()
         raise
-    return outer, protocol
+    inner.settled()
+    return Relay(outer, inner, protocol)
 
 
 async def _unless(broken: asyncio.Future[Exception], asking: Coroutine[Any, Any, _T]) -> _T:
@@ -191,9 +252,7 @@ async def _unless(broken: asyncio.Future[Exception], asking: Coroutine[Any, Any,
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _connect(
-    server: IceUrl, bind: Bind, local: str, tls: ssl.SSLContext | None, on_alive: Callable[[], None]
-) -> Any:
+async def _connect(server: IceUrl, bind: Bind, tls: ssl.SSLContext | None, on_alive: Callable[[], None]) -> Any:
     loop = asyncio.get_running_loop()
     udp = server.transport == "udp"
     kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
@@ -208,12 +267,10 @@ async def _connect(
         tls = await asyncio.to_thread(ssl.create_default_context)  # it reads every CA there is
     why: OSError = OSError()
     for family, address in await resolve(server.host, server.port, kind):
-        if local and (family == socket.AF_INET6) != (":" in local):
-            continue
         sock = socket.socket(family, kind)
         try:
             sock.setblocking(False)
-            bind(sock, local)
+            bind(sock)
             await loop.sock_connect(sock, address)
             if udp:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, turn.UDP_SOCKET_BUFFER_SIZE)
@@ -255,16 +312,32 @@ def _address(response: stun.Message) -> Address:
     return found[0], found[1]
 
 
+async def explained(server: IceUrl, asking: Awaitable[Address], timeout: float | None) -> ServerOutcome:
+    """Wait for what comes of asking a server, and put it into words."""
+    began = time.monotonic()
+
+    def seconds() -> float:
+        return time.monotonic() - began
+
+    try:
+        async with asyncio.timeout(timeout):
+            address = await asking
+    except Refused as exc:
+        return refusal(server, exc.code, exc.reason, seconds(), wall=time.time())
+    except Exception as exc:
+        return failure(server, exc, seconds())
+    return answered(server, seconds(), address)
+
+
 # One question, for whoever asks no more than that
 
 
 async def try_allocation(server: IceUrl, local: str, tls: ssl.SSLContext | None) -> Address:
     """Get an allocation and give it back; return its relayed address. Raises as ``allocate`` does."""
-    relay, receiver = await allocate(server, _Receiver, local=local, tls=tls)
-    found: Address = relay.get_extra_info("sockname")
-    relay.close()
-    await receiver.closed
-    return found
+    relay = await allocate(server, _Receiver, bind=bind_to(local), tls=tls)
+    relay.transport.close()
+    await relay.protocol.closed
+    return relay.address
 
 
 class _Receiver(asyncio.DatagramProtocol):
@@ -308,15 +381,13 @@ class _Asker(asyncio.DatagramProtocol):
 async def ask_binding(server: IceUrl, local: str, local_port: int) -> Address:
     """Ask a STUN server from a socket of its own. Raises as ``reflexive_address`` does, and OSError."""
     loop = asyncio.get_running_loop()
+    bind = bind_to(local, local_port)
     why: OSError = OSError()
     for family, address in await resolve(server.host, server.port, socket.SOCK_DGRAM):
-        if local and (family == socket.AF_INET6) != (":" in local):
-            continue
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
-            if local or local_port:
-                sock.bind((local, local_port))
+            bind(sock)
             sock.connect(address)
             _, asker = await loop.create_datagram_endpoint(_Asker, sock=sock)
         except OSError as exc:
