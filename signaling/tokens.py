@@ -19,6 +19,7 @@ TTL = 900.0
 """Seconds from issue to expiry."""
 
 _ALGORITHM = "HS256"
+_SCOPE = "api"
 _CLAIMS = ["sub", "api_key_id", "scope", "iat", "exp", "jti"]
 
 
@@ -65,7 +66,7 @@ class TokenDesk:
         payload = {
             "sub": "user_mock",
             "api_key_id": "key_mock",
-            "scope": "api",
+            "scope": _SCOPE,
             "iat": int(now),
             "exp": expires_at,
             "jti": uuid.uuid4().hex,
@@ -88,6 +89,8 @@ class TokenDesk:
                 algorithms=[_ALGORITHM],
                 options={"require": _CLAIMS, "verify_exp": False, "verify_iat": False},
             )
+            if payload["scope"] != _SCOPE:
+                raise ValueError("another scope")
             claim = Claim(str(payload["jti"]), float(payload["exp"]))
         except (jwt.InvalidTokenError, ValueError, TypeError) as exc:
             raise RequestRefused(Refusal.BAD_TOKEN, "Invalid ephemeral token") from exc
