@@ -26,7 +26,9 @@ import rtcpeer
 import signaling.reception
 from rtcpeer.auth import SessionConfigClient, VoiceTokenClient, fetch_session_config
 from rtcpeer.errors import RtcPeerError
-from rtcpeer.protocols.http import IceServer
+from rtcpeer.opening import CallOptions
+from rtcpeer.protocols import http
+from rtcpeer.protocols.session_config import SessionConfig
 from rtcpeer.proxy import proxy_app
 from signaling import MockServer
 
@@ -106,7 +108,7 @@ async def mocking(witness: Witness, folder: Path, **options: Any) -> AsyncIterat
     async with MockServer(
         api_key=KEY,
         scenario=short_scenario(folder),
-        ice_servers=[IceServer(("turn:127.0.0.1:9?transport=udp",))],
+        ice_servers=[http.IceServer(("turn:127.0.0.1:9?transport=udp",))],
         turn_secret=TURN_SECRET,
         record=folder / "mock",
         **options,
@@ -114,9 +116,9 @@ async def mocking(witness: Witness, folder: Path, **options: Any) -> AsyncIterat
         witness.made.add(mock.tokens.password)
         yield mock
         witness.see("repr", [mock, *mock.calls, *mock.received])
-        async with aiohttp.ClientSession() as http:
+        async with aiohttp.ClientSession() as client:
             for path in ("/mock/calls", "/mock/refused", "/healthz"):
-                async with http.get(mock.url() + path) as response:
+                async with client.get(mock.url() + path) as response:
                     witness.see(path, await response.text())
     witness.see_folder(folder / "mock")
 
@@ -184,9 +186,9 @@ async def test_no_failure_of_a_call_says_a_secret(witness, tmp_path):
         await fail("password in URL", url=f"http://user:{KEY}@127.0.0.1:9", api_key=KEY)
         await fail("bad header", api_key=KEY, params={"mcp_server": json.dumps({"headers": MCP_SECRET})})
         await fail("bad JSON", api_key=KEY, params={"mcp_server": f'{{"headers": "{MCP_SECRET}"'})
-        async with aiohttp.ClientSession() as http:  # what our own peer would not send
+        async with aiohttp.ClientSession() as client:  # what our own peer would not send
             for raw in (f"/v1/realtime/ws?token={forged}", f"/nowhere?token={KEY}", f"/mock/calls?token={KEY}"):
-                async with http.post(
+                async with client.post(
                     mock.url() + raw, headers={"Authorization": f"Bearer {KEY}"}, data=KEY
                 ) as answer:
                     witness.see(raw[:10], str(answer.headers) + await answer.text())
@@ -211,15 +213,15 @@ async def test_the_proxy_says_no_secret(witness, tmp_path):
                 VoiceTokenClient(far, key, params={"agent_id": "a"}) as voice,
                 serving(proxy_app(client, cors_origins=[])) as proxy,
                 serving(proxy_app(voice, cors_origins=[])) as voice_proxy,
-                aiohttp.ClientSession() as http,
+                aiohttp.ClientSession() as caller,
             ):
                 witness.see("repr", [client, voice])
-                async with http.post(f"{voice_proxy}/api/voice-token?token={KEY}") as response:
+                async with caller.post(f"{voice_proxy}/api/voice-token?token={KEY}") as response:
                     assert response.status == (200 if (key, far) == (KEY, mock.url()) else 502)
                     if response.status != 200:
                         witness.see("answer", await response.text())
                 try:
-                    witness.see("repr", await fetch_session_config(http, f"{proxy}/session-config"))
+                    witness.see("repr", await fetch_session_config(caller, f"{proxy}/session-config"))
                 except RtcPeerError as exc:
                     witness.see_error("session config", exc)
         for protocol, path in (("orga", "/session-config"), ("orbitali", "/api/voice-token")):
@@ -234,6 +236,29 @@ async def test_the_proxy_says_no_secret(witness, tmp_path):
 
     assert [] == list(witness.testify())
     witness.check_quiet_logs()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        http.IceServer(("turn:t.example",), "user", KEY),
+        http.HttpRequest("GET", f"https://h.example/?token={KEY}", {"authorization": KEY}, KEY.encode()),
+        http.HttpResponse(200, {"set-cookie": KEY}, KEY.encode()),
+        http.Token(KEY),
+        http.TokenRequest(KEY),
+        http.Offer(KEY, {"mcp_server": KEY}, KEY),
+        http.Answer(KEY, "conv"),
+        http.Ticket(KEY, url=f"wss://h.example/?token={KEY}"),
+        http.SocketRequest(f"wss://h.example/?token={KEY}", {"authorization": KEY}, (KEY,)),
+        http.Upgrade(KEY, {"password": KEY}),
+        SessionConfig(KEY, (http.IceServer(("turn:t.example",), "user", KEY),)),
+        CallOptions(url=f"wss://h/?token={KEY}", api_key=KEY, token=KEY, session_config_url=f"https://h/?key={KEY}"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_repr_of_what_holds_a_secret_does_not_show_it(value):
+    assert KEY not in repr(value)
+    assert KEY not in repr([value])
 
 
 LOUD = "import logging; logging.basicConfig(level=logging.DEBUG); from rtcpeer.cli import main; main()"
@@ -281,7 +306,7 @@ async def test_the_commands_print_no_secret(witness, tmp_path):
         server(witness, "mock", *mock_options, RTCPEER_API_KEY=KEY) as mock,
         server(witness, "proxy", "--upstream", mock, RTCPEER_API_KEY=KEY) as proxy,
     ):
-        async with aiohttp.ClientSession() as http, http.get(proxy) as response:
+        async with aiohttp.ClientSession() as client, client.get(proxy) as response:
             config = await response.json()
         witness.made |= {config["ephemeralToken"], config["iceServers"][0]["credential"]}
         socket = f"{mock.replace('http', 'ws')}/v1/realtime/ws?token={config['ephemeralToken']}"

@@ -26,10 +26,10 @@ TokenSource = str | Callable[[], Awaitable[str]]
 class CallOptions:
     """What a call is asked to be: the arguments of ``connect``, checked; what a transport has no use for is left."""
 
-    url: str
+    url: str = field(repr=False)  # over WebSocket its query may hold a token
     api_key: str | None = field(default=None, repr=False)
     token: TokenSource | None = field(default=None, repr=False)
-    session_config_url: str | None = None
+    session_config_url: str | None = field(default=None, repr=False)
     video: VideoSource | Literal[False] | None = None
     ice: IceOptions = field(default_factory=IceOptions)
     ice_timeout: float | None = 10.0

@@ -20,7 +20,7 @@ from .strict_json import load_json
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
     method: str
-    url: str
+    url: str = field(repr=False)  # its query may hold a token
     """Absolute on the client's side; a server's parser reads only the query of it."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
@@ -35,7 +35,7 @@ class HttpRequest:
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
 
     @property
@@ -122,7 +122,7 @@ class SocketRequest:
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    subprotocols: tuple[str, ...] = ()
+    subprotocols: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
