@@ -520,6 +520,8 @@ class Session:
 
     def start_audio(self) -> None:
         """Begin to speak and to hear: the transport is up. Called once, by whoever opens the session."""
+        if self._closing is not None:
+            return  # it was up, and is over: the clock would serve it for ever
         assert self.link is not None
         self.undecoded.attach(self.link)
         media_clock().add(self._tick)

@@ -57,6 +57,19 @@ async def heard_by_a_session(
     await far.close()
 
 
+def test_a_session_that_ended_before_its_audio_began_is_not_served_by_the_clock():
+    async def main() -> None:
+        session, _ = make_session(Side.CLIENT)
+        await session.close()
+
+        session.start_audio()
+
+        assert not any(media_clock()._slots)
+        assert media_clock()._timer is None
+
+    virtual_time.run(main())
+
+
 @pytest.fixture(scope="module")
 def speech() -> list[np.ndarray]:
     frames = []

@@ -67,6 +67,7 @@ class Outcome:
     closed: str | None = None
     """The reason of ``Closed``; ``None``: ``connect()`` was cancelled before there was a session."""
     closed_detail: str = ""
+    phases: dict[str, float] = field(default_factory=dict)
     frames: int = 0
     audible: list[int] = field(default_factory=lambda: [0, 0])
     """Frames of 20 ms in which we, and they, were heard."""
@@ -224,6 +225,7 @@ class Caller:
 
         session.events.tap(on_event)
         session.tap(on_frame)
+        outcome.phases = session.phases
         if self._also is not None:
             self._also(session)
 
@@ -243,7 +245,10 @@ class Caller:
         allowed = allowed_endings(met)
         if outcome.ending not in allowed:
             why = repr(failure) if failure is not None else outcome.closed_detail
-            outcome.fail(f"ended as {outcome.ending}: {why}\n  allowed: {', '.join(sorted(allowed))}\n  met: {met}")
+            outcome.fail(
+                f"ended as {outcome.ending}: {why}\n  phases: {outcome.phases}\n"
+                f"  allowed: {', '.join(sorted(allowed))}\n  met: {met}"
+            )
         if outcome.closed is None and outcome.events:
             outcome.fail("no Closed among its events")
 

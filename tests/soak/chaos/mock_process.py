@@ -19,7 +19,7 @@ from chaos.complaints import Complaints
 
 from rtcpeer.transports.media_clock import media_clock
 from signaling import MockServer
-from signaling.server import RECORDS
+from signaling.switchboard import RECORDS
 
 
 async def serve(port: int, record: str | None, seed: int) -> None:
@@ -39,8 +39,8 @@ async def serve(port: int, record: str | None, seed: int) -> None:
                     assert len(server.calls) <= RECORDS
                     # What is remembered of calls, and their tapes, is meant to be kept, and bounded; here it would
                     # hide what is not.
-                    server._calls.clear()
-                    server._progress.clear()
+                    server._switchboard._calls.clear()
+                    server._switchboard._progress.clear()
                     census = Census.take()
                     clock = media_clock()
                     answer(
