@@ -20,7 +20,7 @@ LAYERS: dict[str, tuple[int, set[str]]] = {
     "rtcpeer.transports": (3, {"numpy", "av", "aiohttp", "aiortc", "aioice", "ifaddr", "pylibsrtp", "pyee"}),
     "rtcpeer": (4, {"numpy", "av"}),
     "rtcpeer.auth": (4, {"aiohttp"}),
-    "rtcpeer.doctor": (4, {"aiohttp", "ifaddr", "numpy"}),
+    "rtcpeer.doctor": (4, {"aiohttp", "numpy"}),
     "rtcpeer.opening": (4, {"aiohttp"}),
     "rtcpeer.proxy": (4, {"aiohttp"}),
     "rtcpeer.serving": (4, {"aiohttp"}),

@@ -52,6 +52,9 @@ def doctor(
     turn_ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="PEM file of a CA that TURN over TLS is to trust.")
     ] = None,
+    interface: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The network interface, or local address, to use alone.")
+    ] = None,
     udp_ports: Annotated[str | None, typer.Option(metavar="A-B", help="The UDP ports that calls may use.")] = None,
     calls: Annotated[int, typer.Option(min=1, metavar="N", help="So many at once are planned on this machine.")] = 1,
     timeout: Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="For any one answer.")] = 5.0,
@@ -64,6 +67,7 @@ def doctor(
     from ..doctor import Plan
     from ..protocols import find_protocol
     from ..protocols.rtc import RtcProtocol
+    from ..transports.ice_options import read_port_range
 
     if url is None or not issubclass(find_protocol(protocol), RtcProtocol):
         # What stands in the environment is for whatever is called next.
@@ -81,7 +85,8 @@ def doctor(
         token=token,
         ice_servers=_servers(context, ice_server or [], username, credential, turn_secret),
         turn_ca=turn_ca,
-        udp_ports=_ports(udp_ports),
+        interface=interface,
+        udp_ports=None if udp_ports is None else read_port_range(udp_ports),
         calls=calls,
         timeout=timeout,
     )
@@ -205,12 +210,3 @@ def _servers(
     return tuple(
         IceServer((url,), username, credential) if url.startswith("turn") else IceServer((url,)) for url in urls
     )
-
-
-def _ports(text: str | None) -> range | None:
-    if text is None:
-        return None
-    first, dash, last = text.partition("-")
-    if not (dash and first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) <= 65535):
-        raise ConfigurationError(f"--udp-ports {text}: write it as 50000-50100, from 1 to 65535")
-    return range(int(first), int(last) + 1)

@@ -5,91 +5,103 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import ssl
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 from ..protocols.http import IceServer
-from ..transports.ice_probe import ask_stun, try_turn
+from ..transports.ice_options import IceOptions
+from ..transports.ice_probe import ask_stun, through_relay, try_turn
 from ..transports.ice_servers import IceUrl, ServerOutcome, read_ice_servers
 from .checks import in_thread
 from .finding import Finding, Status
-from .network import local_addresses
+
+Passed = float | Literal["lost", "unknown"] | None
+"""Seconds that data took through a relay and back, or why there are none."""
 
 _MOST = 20
 """URLs that are asked; services name a handful."""
 
 
 async def check_ice_servers(
-    servers: Sequence[IceServer], *, asked_for: bool, tls: ssl.SSLContext | None, local: str, timeout: float
+    servers: Sequence[IceServer], *, asked_for: bool, ice: IceOptions, timeout: float
 ) -> list[Finding]:
     """Ask every server, all at once; what the STUN servers say tells what the NAT does, too.
 
     Args:
         asked_for: The user named them, and wants each to work; of a service's list, one for each purpose will do.
-        tls: What TURN over TLS has to trust; ``None``: the system's CAs.
-        local: A local address to ask from; empty: any.
-        timeout: Seconds for each.
+        ice: From where to ask, and what to trust.
+        timeout: Seconds for each answer.
     """
     usable, unusable = read_ice_servers(servers)
     usable = usable[:_MOST]
+    local = _local(ice)
 
-    async def ask(server: IceUrl) -> ServerOutcome:
+    async def ask(server: IceUrl) -> tuple[ServerOutcome, Passed]:
         if server.kind == "stun":
-            return await ask_stun(server, local=local, timeout=timeout)
-        return await try_turn(server, local=local, tls=tls, timeout=timeout)
+            return await ask_stun(server, local=local, timeout=timeout), None
+        outcome = await try_turn(server, local=local, tls=ice.trust, timeout=timeout)
+        if not outcome.ok:
+            return outcome, None
+        return outcome, await through_relay(server, local=local, tls=ice.trust, timeout=timeout)
 
-    outcomes = await asyncio.gather(*(ask(server) for server in usable))
+    asked = await asyncio.gather(*(ask(server) for server in usable))
+    outcomes = [outcome for outcome, _ in asked]
     relayed = any(outcome.ok for server, outcome in zip(usable, outcomes, strict=True) if server.kind == "turn")
     kinds = ["turn" if outcome.server.startswith("turn") else "stun" for outcome in unusable]
     kinds += [server.kind for server in usable]
     findings = [
         # A call to a public server needs no STUN, and one relay is enough.
-        judge_server(kind, outcome, spare=not asked_for and (kind == "stun" or relayed))
-        for kind, outcome in zip(kinds, [*unusable, *outcomes], strict=True)
+        judge_server(kind, outcome, passed, spare=not asked_for and (kind == "stun" or relayed))
+        for kind, (outcome, passed) in zip(kinds, [*((each, None) for each in unusable), *asked], strict=True)
     ]
     if usable:
-        findings.append(await _nat(usable, outcomes, local=local, timeout=timeout))
+        findings.append(await _nat(usable, outcomes, ice, timeout))
     return findings
 
 
-def judge_server(kind: str, outcome: ServerOutcome, *, spare: bool) -> Finding:
+def judge_server(kind: str, outcome: ServerOutcome, passed: Passed = None, *, spare: bool) -> Finding:
     """Say what became of one server.
 
     Args:
+        passed: What became of data sent through it.
         spare: Calls work without it.
     """
-    detail = outcome.detail
-    status: Status = "fail"
-    if outcome.ok:
-        assert outcome.address is not None
+    detail, advice = outcome.detail, outcome.advice
+    status: Status = "ok" if outcome.ok else "warn" if spare else "fail"
+    if outcome.address is not None:
         address = _shown(*outcome.address)
         said = f"sees us as {address}" if kind == "stun" else f"relays for us at {address}"
-        detail, status = f"{said}, {1000 * outcome.seconds:.0f} ms", "ok"
-    elif spare:
+        detail = f"{said}, {1000 * outcome.seconds:.0f} ms"
+    if isinstance(passed, float):
+        detail += f"; data went through it and back in {1000 * passed:.1f} ms"
+    elif passed == "lost":
         status = "warn"
+        detail += "; data sent through it to itself did not come back"
+        advice = "does a firewall there let its relay ports through, and is its external address right?"
     return Finding(
         name=kind,
         target=outcome.server,
         status=status,
         detail=detail,
-        advice=outcome.advice,
+        advice=advice,
         figures={
             "result": outcome.result,
             "seconds": round(outcome.seconds, 4),
             "address": None if outcome.address is None else list(outcome.address),
-        },
+        }
+        | ({} if kind == "stun" else {"relayed": round(passed, 5) if isinstance(passed, float) else passed}),
     )
 
 
 async def _nat(
-    servers: Sequence[IceUrl], outcomes: Sequence[ServerOutcome], *, local: str, timeout: float
+    servers: Sequence[IceUrl], outcomes: Sequence[ServerOutcome], ice: IceOptions, timeout: float
 ) -> Finding:
     """Compare what servers in different places say of one socket of ours (RFC 4787, 4.1; RFC 5780, 4.3)."""
     asked = list(zip(servers, outcomes, strict=True))
     relayed = any(outcome.ok for server, outcome in asked if server.kind == "turn")
     by_udp = [outcome.result for server, outcome in asked if server.transport == "udp"]
     silent = bool(by_udp) and all(result == "silent" for result in by_udp)
-    ours = [address for addresses in local_addresses().values() for address in addresses]
+    local, ours = _local(ice), ice.addresses()
     stun = [server for server, outcome in asked if server.kind == "stun" and outcome.ok]
     places: dict[object, IceUrl] = {}
     for server in stun:
@@ -145,6 +157,14 @@ def judge_nat(
         advice=advice,
         figures={"mapping": mapping, "seen": [list(address) for address in seen]},
     )
+
+
+def _local(ice: IceOptions) -> str:
+    """The address to ask from: of the interface that was asked for, and whatever the system takes otherwise."""
+    if ice.interface is None:
+        return ""
+    addresses = ice.addresses()
+    return next((each for each in addresses if ":" not in each), addresses[0])
 
 
 def _place(server: IceUrl, local: str) -> object:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import socket
 from pathlib import Path
 
-import ifaddr
-
+from ..transports.ice_options import IceOptions, interfaces
 from .finding import Finding
 
 
-def local_addresses() -> dict[str, list[str]]:
-    """Return the addresses that calls may use, by interface; loopback's and link-local ones are left out."""
-    found: dict[str, list[str]] = {}
-    for adapter in ifaddr.get_adapters():
-        for each in adapter.ips:
-            text = each.ip if isinstance(each.ip, str) else each.ip[0]
-            address = ipaddress.ip_address(text)
-            if not address.is_loopback and not address.is_link_local:
-                found.setdefault(adapter.name, []).append(text)
-    return found
+def local_addresses(ice: IceOptions) -> dict[str, list[str]]:
+    """Return the addresses that calls use, by interface."""
+    used = set(ice.addresses())
+    found = {name: [each for each in addresses if each in used] for name, addresses in interfaces().items()}
+    return {name: addresses for name, addresses in found.items() if addresses}
 
 
 def judge_addresses(found: dict[str, list[str]]) -> Finding:
@@ -47,18 +40,19 @@ def judge_addresses(found: dict[str, list[str]]) -> Finding:
     )
 
 
-async def check_addresses() -> Finding:
-    return judge_addresses(local_addresses())
+async def check_addresses(ice: IceOptions) -> Finding:
+    return judge_addresses(local_addresses(ice))
 
 
 # UDP ports
 
 
-def count_free(ports: range, address: str = "0.0.0.0") -> int:
-    """Return how many of these UDP ports can be bound now."""
+def count_free(ports: range, address: str) -> int:
+    """Return how many of these UDP ports can be bound now on an address of ours."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     free = 0
     for port in ports:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        with socket.socket(family, socket.SOCK_DGRAM) as udp:
             try:
                 udp.bind((address, port))
             except OSError as exc:
@@ -73,12 +67,12 @@ def judge_ports(ports: range, free: int, needed: int, *, chosen: bool) -> Findin
     """Say whether so many UDP ports are enough.
 
     Args:
-        needed: One for each call and local address.
+        needed: One for each call, on each local address.
         chosen: The user gave the range; otherwise it is the kernel's own.
     """
     where = f"{ports[0]}-{ports[-1]}" + ("" if chosen else ", the kernel's own range")
     figures = {"first": ports[0], "last": ports[-1], "free": free, "needed": needed}
-    detail = f"{free} of {len(ports)} ports can be bound ({where}); {needed} needed"
+    detail = f"{free} of {len(ports)} ports can be bound ({where}); {needed} needed on each address"
     if free >= needed:
         return Finding(name="udp", status="ok", detail=detail, figures=figures)
     advice = f"give a wider range: --udp-ports {ports[0]}-{min(65535, ports[0] + needed + len(ports) - free - 1)}"
@@ -87,15 +81,16 @@ def judge_ports(ports: range, free: int, needed: int, *, chosen: bool) -> Findin
     return Finding(name="udp", status="fail", detail=detail, advice=advice, figures=figures)
 
 
-async def check_ports(ports: range | None, calls: int) -> Finding:
+async def check_ports(ice: IceOptions, calls: int) -> Finding:
     """Whether there are UDP ports for so many calls; what a firewall does to them shows only from outside."""
-    addresses = sum(len(each) for each in local_addresses().values())
-    needed = calls * max(1, addresses)
-    tried = ports or kernel_ports()
-    # Of the kernel's own there are tens of thousands, and a part will do.
-    tried = tried if ports is not None else tried[-max(1000, 2 * needed) :]
-    free = await asyncio.to_thread(count_free, tried)
-    return judge_ports(tried, free, needed, chosen=ports is not None)
+    chosen = ice.udp_ports is not None
+    ports = kernel_ports() if ice.udp_ports is None else range(ice.udp_ports[0], ice.udp_ports[1] + 1)
+    if not chosen:
+        # There are tens of thousands, and a part will do.
+        ports = ports[-max(1000, 2 * calls) :]
+    addresses = ice.addresses() or ["127.0.0.1"]
+    free = await asyncio.to_thread(lambda: min(count_free(ports, address) for address in addresses))
+    return judge_ports(ports, free, calls, chosen=chosen)
 
 
 def kernel_ports(file: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) -> range:

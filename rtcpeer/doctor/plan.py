@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..protocols.http import IceServer, is_token
 from ..protocols.orga import Orga
 from ..protocols.rtc import RtcProtocol
 from ..transports.http import check_http_url, environment_proxy, redact_url
+from ..transports.ice_options import IceOptions
 from . import machine, network, software
 from .checks import Check, run_check, run_checks
 from .finding import Diagnosis, Finding
@@ -40,8 +40,10 @@ class Plan:
     """Further STUN and TURN servers."""
     turn_ca: str | Path | None = None
     """A PEM file of CAs that TURN over TLS is to trust beside the system's."""
-    udp_ports: range | None = None
-    """The ports that calls may use; ``None``: the kernel's choice."""
+    interface: str | None = None
+    """The network interface, or the local address, that calls are to use alone."""
+    udp_ports: tuple[int, int] | None = None
+    """The first and the last local UDP port to use; ``None``: the kernel's choice."""
     calls: int = 1
     """How many there are to be at once."""
     timeout: float = 5.0
@@ -76,12 +78,8 @@ async def diagnose(plan: Plan) -> Diagnosis:
         ConfigurationError: a file of the plan can't be used.
     """
     protocol = find_protocol(plan.protocol)
-    tls = None
-    if plan.turn_ca is not None:
-        from ..transports.ice_probe import relay_trust
-
-        tls = relay_trust(plan.turn_ca)
-    addresses = sum(len(each) for each in network.local_addresses().values())
+    ice = IceOptions.of(interface=plan.interface, udp_ports=plan.udp_ports, turn_ca=plan.turn_ca)
+    addresses = len(ice.addresses())
     # One after another, so that nothing holds up what is timed: imports and libopus first, then the far ends.
     near = await run_checks(
         [
@@ -90,9 +88,9 @@ async def diagnose(plan: Plan) -> Diagnosis:
             Check("devices", software.check_devices),
             Check("environment", machine.check_environment),
             Check("limits", functools.partial(machine.check_limits, plan.calls, max(1, addresses))),
-            Check("addresses", network.check_addresses),
-            Check("udp", functools.partial(network.check_ports, plan.udp_ports, plan.calls)),
-            Check("offer", functools.partial(_offer, protocol)),
+            Check("addresses", functools.partial(network.check_addresses, ice)),
+            Check("udp", functools.partial(network.check_ports, ice, plan.calls)),
+            Check("offer", functools.partial(_offer, protocol, ice)),
         ]
     )
     near += await run_check(Check("timers", machine.check_timers))
@@ -100,8 +98,8 @@ async def diagnose(plan: Plan) -> Diagnosis:
     far = await run_checks(
         [
             # Each step has its own, far shorter.
-            Check("service", functools.partial(_service, plan, protocol, tls), timeout=20 * plan.timeout),
-            Check("ice", functools.partial(_ice, plan.ice_servers, plan, tls, True), timeout=5 * plan.timeout),
+            Check("service", functools.partial(_service, plan, protocol, ice), timeout=20 * plan.timeout),
+            Check("ice", functools.partial(_ice, plan.ice_servers, plan, ice, True), timeout=5 * plan.timeout),
         ]
     )
     far += _unasked(far)
@@ -118,29 +116,27 @@ def _unasked(findings: Sequence[Finding]) -> list[Finding]:
     ]
 
 
-async def _offer(protocol: type[VoiceProtocol]) -> list[Finding]:
+async def _offer(protocol: type[VoiceProtocol], ice: IceOptions) -> list[Finding]:
     from .offer import check_offer
 
     # Only WebRTC has an offer, and this machine can or can't do it whatever the service speaks.
-    return await check_offer(protocol if issubclass(protocol, RtcProtocol) else Orga)
+    return await check_offer(protocol if issubclass(protocol, RtcProtocol) else Orga, ice)
 
 
-async def _service(plan: Plan, protocol: type[VoiceProtocol], tls: ssl.SSLContext | None) -> list[Finding]:
+async def _service(plan: Plan, protocol: type[VoiceProtocol], ice: IceOptions) -> list[Finding]:
     from .service import Service
 
     if plan.url is None:
         return [Finding(name="http", status="skipped", detail="no service named: rtcpeer doctor URL has one checked")]
     service = Service(_base(plan.url), protocol, api_key=plan.api_key, token=plan.token, timeout=plan.timeout)
     findings = await service.examine()
-    return findings + await _ice(service.ice_servers, plan, tls, False)
+    return findings + await _ice(service.ice_servers, plan, ice, False)
 
 
-async def _ice(
-    servers: tuple[IceServer, ...], plan: Plan, tls: ssl.SSLContext | None, asked_for: bool
-) -> list[Finding]:
+async def _ice(servers: tuple[IceServer, ...], plan: Plan, ice: IceOptions, asked_for: bool) -> list[Finding]:
     from .ice import check_ice_servers
 
-    return await check_ice_servers(servers, asked_for=asked_for, tls=tls, local="", timeout=plan.timeout)
+    return await check_ice_servers(servers, asked_for=asked_for, ice=ice, timeout=plan.timeout)
 
 
 def _base(url: str) -> str:

@@ -88,7 +88,7 @@ class IceOptions:
         Raises:
             ConfigurationError: there is no such interface, or none that has an address.
         """
-        found = _interfaces()
+        found = interfaces()
         if self.interface is None:
             return [each for addresses in found.values() for each in addresses if each not in ("127.0.0.1", "::1")]
         if self.interface in found:
@@ -170,7 +170,7 @@ def relay_trust(ca: str | os.PathLike[str] | None) -> ssl.SSLContext | None:
     return context
 
 
-def _interfaces() -> dict[str, list[str]]:
+def interfaces() -> dict[str, list[str]]:
     """The addresses of each interface that has any; IPv6 ones of a link are left out: SDP can't say which link."""
     found: dict[str, list[str]] = {}
     for adapter in ifaddr.get_adapters():

@@ -99,7 +99,9 @@ def test_a_dead_service_is_exit_1_with_a_line_that_says_what_to_do(not_measured)
         (["--username", "ann"], "--username is for --ice-server"),
         (["--ice-server", "turn:x", "--username", "ann"], "go together"),
         (["--ice-server", "turn:x", "--username", "a", "--credential", "b", "--turn-secret", "c"], "--turn-secret"),
-        (["--udp-ports", "9-1"], "50000-50100"),
+        (["--udp-ports", "9-1"], "the lower first"),
+        (["--udp-ports", "x"], "40000-40100"),
+        (["--interface", "nonsense0"], "nonsense0"),
         (["--turn-ca", "/nonexistent/ca.pem"], "/nonexistent/ca.pem"),
     ],
 )

@@ -12,8 +12,10 @@ import pytest
 from aioice import stun
 
 from rtcpeer.doctor.finding import Finding
-from rtcpeer.doctor.ice import check_ice_servers, judge_nat
+from rtcpeer.doctor.ice import check_ice_servers, judge_nat, judge_server
 from rtcpeer.protocols.http import IceServer
+from rtcpeer.transports.ice_options import IceOptions
+from rtcpeer.transports.ice_servers import ServerOutcome
 
 Address = tuple[str, int]
 
@@ -53,7 +55,7 @@ def closed_port(kind: socket.SocketKind) -> int:
 async def check(*urls: str, asked_for: bool = True, timeout: float = 2.0, **credentials: str) -> dict[str, Finding]:
     """Return the findings by their target, or their name where they have none."""
     servers = [IceServer((url,), **credentials) for url in urls]
-    findings = await check_ice_servers(servers, asked_for=asked_for, tls=None, local="", timeout=timeout)
+    findings = await check_ice_servers(servers, asked_for=asked_for, ice=IceOptions(), timeout=timeout)
     return {finding.target or finding.name: finding for finding in findings}
 
 
@@ -155,3 +157,12 @@ def test_a_relay_makes_up_for_closed_udp_and_for_a_symmetric_nat(relayed):
 
     assert symmetric.status == ("ok" if relayed else "warn")
     assert closed.advice.startswith("UDP seems to be closed here: calls work") is relayed
+
+
+@pytest.mark.parametrize(("passed", "status"), [(0.012, "ok"), ("lost", "warn"), ("unknown", "ok")])
+def test_a_relay_that_data_does_not_get_through_is_a_warning(passed, status):
+    outcome = ServerOutcome("turn:a:3478?transport=udp", "answered", "answered", "", 0.01, ("198.51.100.9", 50000))
+
+    found = judge_server("turn", outcome, passed, spare=False)
+
+    assert (found.status, found.figures["relayed"]) == (status, passed)

@@ -21,8 +21,9 @@ from rtcpeer.doctor.machine import (
     measure_timers,
     usable_cores,
 )
-from rtcpeer.doctor.offer import check_offer, judge_candidates, judge_codecs
+from rtcpeer.doctor.offer import check_offer, judge_codecs
 from rtcpeer.protocols.orga import Orga
+from rtcpeer.transports.ice_options import IceOptions
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:
@@ -163,6 +164,25 @@ def test_ports_that_others_hold_are_not_free():
     assert network.count_free(range(port, port + 1), "127.0.0.1") == 1
 
 
+async def test_the_ports_that_were_given_are_tried_on_every_address():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        ice = IceOptions(interface="127.0.0.1", udp_ports=(port, port))
+        held = await network.check_ports(ice, 1)
+    free = await network.check_ports(ice, 1)
+
+    assert (held.status, held.figures["free"]) == ("fail", 0)
+    assert (free.status, free.figures["free"]) == ("ok", 1)
+
+
+async def test_an_offer_keeps_to_the_interface():
+    found = by_name(await check_offer(Orga, IceOptions(interface="127.0.0.1")))
+
+    assert found["candidates"].figures["host"] == 1
+    assert [["127.0.0.1"]] == list(network.local_addresses(IceOptions(interface="127.0.0.1")).values())
+
+
 def test_a_range_too_narrow_for_the_calls_fails():
     found = network.judge_ports(range(50000, 50010), 8, 20, chosen=True)
 
@@ -182,18 +202,21 @@ def test_the_kernels_range_is_read(tmp_path: Path):
 
 
 async def test_a_real_offer_has_candidates_and_codecs():
-    found = by_name(await check_offer(Orga))
+    found = by_name(await check_offer(Orga, IceOptions()))
 
     assert found["candidates"].status == "ok"
     assert found["codecs"].status == "ok"
     assert found["codecs"].figures == {"audio": ["opus", "PCMU", "PCMA"], "video": ["VP8"], "telephone_event": True}
 
 
-def test_an_offer_without_candidates_fails():
-    sdp = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus/48000/2\r\n"
+async def test_an_offer_without_a_port_to_be_had_fails_and_says_so():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        found = by_name(await check_offer(Orga, IceOptions(interface="127.0.0.1", udp_ports=(port, port))))
 
-    assert judge_candidates(sdp, 0.1).status == "fail"
-    assert judge_codecs(sdp).status == "ok"
+    assert (found["candidates"].status, found["codecs"].status) == ("fail", "skipped")
+    assert str(port) in found["candidates"].detail
 
 
 def test_an_offer_without_opus_fails():

@@ -19,7 +19,7 @@ SECRET = "north"
 
 
 @asynccontextmanager
-async def coturn(secret: str) -> AsyncIterator[str]:
+async def coturn(secret: str, *options: str) -> AsyncIterator[str]:
     """A TURN server on loopback that shares ``secret`` (its ``static-auth-secret``); the URL to use it by."""
     executable = shutil.which("turnserver")
     if executable is None:
@@ -45,6 +45,7 @@ async def coturn(secret: str) -> AsyncIterator[str]:
         "--log-file=stdout",
         "--simple-log",
         "--pidfile=/dev/null",
+        *options,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

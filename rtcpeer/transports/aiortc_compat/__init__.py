@@ -16,6 +16,7 @@ from .direct import receive_directly
 from .gathering import gather_with
 from .ice import candidate_types, intercept_datagrams, mute, path_alive, selected_pair
 from .receivers import negotiated_codecs
+from .relay_loop import relay_round_trip
 from .reports import AudioReports
 from .turn import ask_binding, explained, try_allocation
 from .video import VideoReceiver, idle_until_track, watch_video_sender
@@ -42,6 +43,7 @@ __all__ = [
     "negotiated_codecs",
     "path_alive",
     "receive_directly",
+    "relay_round_trip",
     "selected_pair",
     "try_allocation",
     "watch_connecting",

@@ -179,7 +179,7 @@ async def reflexive_address(
     try:
         response, _ = await transaction.run()
     except stun.TransactionError as exc:
-        raise _plain(exc) from None
+        raise plain(exc) from None
     finally:
         del protocol.transactions[request.transaction_id]
     return _address(response)
@@ -230,7 +230,7 @@ async def allocate(
         await _unless(inner.broken, outer._connect(protocol))
     except stun.TransactionError as exc:
         inner.abandon()
-        raise _plain(exc) from None
+        raise plain(exc) from None
     except BaseException:
         inner.abandon()
         raise
@@ -298,7 +298,7 @@ async def _connect(server: IceUrl, bind: Bind, tls: ssl.SSLContext | None, on_al
     raise why
 
 
-def _plain(exc: stun.TransactionError) -> Exception:
+def plain(exc: stun.TransactionError) -> Exception:
     if exc.response is None:
         return TimeoutError()
     found = exc.response.attributes.get("ERROR-CODE")
