@@ -17,7 +17,7 @@ from aiohttp import web
 
 from rtcpeer.auth import turn_credentials
 from rtcpeer.connecting import accept, accept_socket
-from rtcpeer.errors import MediaError, RemoteProtocolError
+from rtcpeer.errors import IceError, MediaError, RemoteProtocolError
 from rtcpeer.formats import FRAME_DURATION
 from rtcpeer.protocols.base import Side
 from rtcpeer.protocols.http import (
@@ -33,6 +33,8 @@ from rtcpeer.protocols.http import (
 )
 from rtcpeer.protocols.rtc import RtcProtocol
 from rtcpeer.protocols.websocket import WebSocketProtocol
+from rtcpeer.transports.ice_options import IceOptions
+from rtcpeer.transports.ice_servers import PortsExhausted
 
 from .calls import Call
 from .desktop import Desktop
@@ -54,6 +56,7 @@ class Reception:
     Args:
         ice_servers: What clients are told to use. Those with TURN URLs and no credential get one made of
             ``turn_secret``.
+        ice: Through which addresses and ports calls are answered.
         open_timeout: Seconds that a call has to come up, once it was answered.
         audio_batch: Frames of 20 ms in each message of a computer's sound.
         clock: Unix time in seconds, for tokens.
@@ -67,6 +70,7 @@ class Reception:
         *,
         ice_servers: Sequence[IceServer],
         turn_secret: str | None,
+        ice: IceOptions,
         open_timeout: float,
         audio_batch: int,
         clock: Callable[[], float],
@@ -76,6 +80,7 @@ class Reception:
         self._desktop = desktop
         self._ice_servers = tuple(ice_servers)
         self._turn_secret = turn_secret
+        self._ice = ice
         self._open_timeout = open_timeout
         self._audio_batch = audio_batch
         self._clock = clock
@@ -148,6 +153,7 @@ class Reception:
                 session, sdp = await accept(
                     speaker,
                     offer_fault(switchboard.faults, offer.sdp),
+                    ice=self._ice,
                     open_timeout=self._open_timeout,
                     netem=netem,
                     netem_seed=next(switchboard.networks),
@@ -156,6 +162,10 @@ class Reception:
                 raise RequestRefused(
                     Refusal.INVALID_FIELD, "Input should be an SDP offer", field=("body", "offer", "sdp")
                 ) from exc
+            except IceError as exc:
+                if isinstance(exc.__cause__, PortsExhausted):
+                    raise RequestRefused(Refusal.RATE_LIMITED, "Too many calls at once: no port is free") from exc
+                raise
             undone.pop_all()
         call = switchboard.put_through(session, offer.params, place)
         if netem != switchboard.netem:  # it was changed while we answered

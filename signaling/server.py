@@ -23,6 +23,7 @@ from rtcpeer.said import Said
 from rtcpeer.serving.listening import BODY_LIMIT, Limits, is_loopback, listening
 from rtcpeer.serving.rate_limit import RateLimit
 from rtcpeer.serving.refusals import Refusals
+from rtcpeer.transports.ice_options import IceOptions
 
 from . import doors
 from .calls import Call
@@ -51,6 +52,9 @@ class MockServer:
         protocols: Names or classes.
         ice_servers: What clients are told to use. Those with TURN URLs and no credential get one made of
             ``turn_secret`` (TURN REST, coturn's ``static-auth-secret``).
+        interface: The network interface, or the local address, to send and receive media through; ``None``: all.
+        udp_ports: The first and the last UDP port to take; a call more than there are ports is refused with 429.
+        advertise_ip: The address to offer instead of our own: of the host around a container, or of a 1:1 NAT.
         seed: Of the ids that calls get and of what ``netem`` does, so that two runs can be compared. Tokens never
             depend on it.
         netem: What happens to the mock's media packets on the way, to those it sends and those it receives, as
@@ -86,6 +90,9 @@ class MockServer:
         protocols: Sequence[str | type[VoiceProtocol]] = tuple(PROTOCOLS),
         ice_servers: Sequence[IceServer] = (),
         turn_secret: str | None = None,
+        interface: str | None = None,
+        udp_ports: tuple[int, int] | None = None,
+        advertise_ip: str | None = None,
         seed: int = 0,
         netem: str | NetworkConditions | None = None,
         faults: Iterable[str] = (),
@@ -144,6 +151,7 @@ class MockServer:
             self._desktop,
             ice_servers=ice_servers,
             turn_secret=turn_secret,
+            ice=IceOptions.of(interface=interface, udp_ports=udp_ports, advertise_ip=advertise_ip),
             open_timeout=open_timeout,
             audio_batch=audio_batch,
             clock=clock,

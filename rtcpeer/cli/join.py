@@ -14,6 +14,7 @@ import typer
 from ..errors import ConfigurationError, ConnectionLost, MediaError, RtcPeerError
 from ..events import ErrorReported
 from ..reconnect import Backoff
+from .network import ADVERTISE_IP, INTERFACE, UDP_PORTS
 
 if TYPE_CHECKING:
     from ..audio.devices import Speaker
@@ -76,6 +77,15 @@ def join(
     no_transcribe: Annotated[bool, typer.Option("--no-transcribe", help="Ask for no transcripts of us.")] = False,
     video: Annotated[str | None, typer.Option(metavar="FILE|test", help="Send this as video.")] = None,
     ice_policy: Annotated[Literal["all", "relay"], typer.Option(help="relay: through TURN only.")] = "all",
+    gather_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long STUN servers, and TURN servers that need not be, get.")
+    ] = 0.3,
+    turn_ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A CA of your own, as PEM, for TURN over TLS.")
+    ] = None,
+    interface: Annotated[str | None, typer.Option(metavar="NAME|ADDRESS", help=INTERFACE)] = None,
+    udp_ports: Annotated[str | None, typer.Option(metavar="A-B", help=UDP_PORTS)] = None,
+    advertise_ip: Annotated[str | None, typer.Option(metavar="IP", help=ADVERTISE_IP)] = None,
     no_reconnect: Annotated[
         bool, typer.Option("--no-reconnect", help="A connection that breaks is the end, where a session could go on.")
     ] = False,
@@ -88,6 +98,7 @@ def join(
     """Join a session as a headless peer."""
     from ..connecting import connect
     from ..protocols import Side, find_protocol
+    from ..transports.ice_options import read_port_range
     from .console import CallConsole
     from .signals import run_until_signal
 
@@ -113,6 +124,11 @@ def join(
         transcribe=not no_transcribe,
         video=video,
         ice_policy=ice_policy,
+        gather_timeout=gather_timeout,
+        turn_ca=turn_ca,
+        interface=interface,
+        udp_ports=read_port_range(udp_ports) if udp_ports is not None else None,
+        advertise_ip=advertise_ip,
         record=record,
         record_format=record_format,
         record_received=record_received,

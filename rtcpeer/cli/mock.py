@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigurationError
+from .network import ADVERTISE_IP, INTERFACE, UDP_PORTS
 from .signals import run_until_signal
 from .tls import server_tls
 
@@ -36,6 +37,9 @@ def mock(
     turn_secret: Annotated[
         str | None, typer.Option(help="What the TURN server shares with us: its static-auth-secret.")
     ] = None,
+    interface: Annotated[str | None, typer.Option(metavar="NAME|ADDRESS", help=INTERFACE)] = None,
+    udp_ports: Annotated[str | None, typer.Option(metavar="A-B", help=UDP_PORTS)] = None,
+    advertise_ip: Annotated[str | None, typer.Option(metavar="IP", help=ADVERTISE_IP)] = None,
     seed: Annotated[int, typer.Option(help="Of everything random, tokens aside.")] = 0,
     netem: Annotated[
         str | None,
@@ -85,6 +89,7 @@ def mock(
 
     from ..protocols.http import IceServer
     from ..protocols.orga_http import ICE_SCHEMES
+    from ..transports.ice_options import read_port_range
 
     for url in ice_server or ():
         if not url.startswith(ICE_SCHEMES):
@@ -96,6 +101,9 @@ def mock(
         port=port,
         ice_servers=[IceServer((url,)) for url in ice_server or ()],
         turn_secret=turn_secret,
+        interface=interface,
+        udp_ports=read_port_range(udp_ports) if udp_ports is not None else None,
+        advertise_ip=advertise_ip,
         seed=seed,
         netem=netem,
         faults=fault or (),

@@ -116,6 +116,8 @@ def check_for_socket(protocol: type[WebSocketProtocol], params: Mapping[str, Any
     name = protocol.profile.name
     if options.ice.policy != "all":
         raise ConfigurationError(f"{name} is not WebRTC: there is no ICE, and no relay")
+    if unused := options.ice.given:
+        raise ConfigurationError(f"{name} is not WebRTC: there is no ICE; leave out {', '.join(unused)}")
     full = urlsplit(options.url).scheme in ("ws", "wss")
     trades_key = "session" in protocol.profile.paths
     # Without the REST step, or past it, a key opens the socket only where the protocol says so.

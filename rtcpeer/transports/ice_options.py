@@ -82,6 +82,17 @@ class IceOptions:
                 )
         return options
 
+    @property
+    def given(self) -> list[str]:
+        """The names of the options that say through what to go."""
+        values = {
+            "turn_ca": self.trust,
+            "interface": self.interface,
+            "udp_ports": self.udp_ports,
+            "advertise_ip": self.advertise_ip,
+        }
+        return [name for name, value in values.items() if value is not None]
+
     def addresses(self) -> list[str]:
         """Return the local addresses to use now; without ``interface`` every one but loopback and link-local.
 

@@ -278,6 +278,11 @@ async def test_what_cannot_be_done_is_one_line_and_exit_2(mock: MockServer, ques
         (("orga", url, *key, "--video", tmp_path / "sound.wav"), "no video"),
         (("orga", url, *key, "--video", tmp_path / "nothing.mp4"), "nothing.mp4"),
         (("orga", url, *key, "--netem", "loss=lots"), "loss"),
+        (("orga", url, *key, "--turn-ca", tmp_path / "text.wav"), "holds no certificate"),
+        (("orga", url, *key, "--udp-ports", "9-1"), "udp_ports=9-1"),
+        (("orga", url, *key, "--interface", "nothing0"), "there are: lo"),
+        (("orga", url, *key, "--advertise-ip", "here"), "no IP address"),
+        (("orga", url, *key, "--gather-timeout", "0"), "gather_timeout=0"),
         (("orga", url, "--session-config-url", "nonsense"), "no http URL"),
     ]
     found = await run_each([("join", *arguments) for arguments, _ in table])

@@ -82,6 +82,9 @@ async def test_signal_hangs_up_on_everybody_with_a_goodbye(signum, code):
         (["--tls-cert", "/nonexistent/cert.pem"], "can't read the certificate"),
         (["--tls-cert", "pyproject.toml"], "no use for TLS"),
         (["--record", "/dev/null/x"], "can't record to /dev/null/x"),
+        (["--udp-ports", "many"], "write them as 40000-40100"),
+        (["--interface", "nothing0"], "there are: lo"),
+        (["--advertise-ip", "here"], "no IP address"),
         (["--host", "192.0.2.123", "--api-key", "sk_mine"], "can't listen on 192.0.2.123:8080"),
     ],
 )

@@ -455,6 +455,9 @@ def test_default_key_is_for_loopback_only(host):
         ({"protocols": ["nonsense"]}, "unknown protocol"),
         ({"record": Path("/dev/null/x")}, "can't record to"),
         ({"max_calls": 0}, "max_calls"),
+        ({"udp_ports": (9, 1)}, "udp_ports=9-1"),
+        ({"interface": "nothing0"}, "there are: lo"),
+        ({"advertise_ip": "here"}, "advertise_ip='here'"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(options, message):

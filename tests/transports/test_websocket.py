@@ -215,6 +215,7 @@ async def test_server_that_never_says_ready_is_an_open_timeout():
         ({"netem": "delay=20ms,duplicate=1%"}, "duplicate"),
         ({"video": "test"}, "no video"),
         ({"ice_policy": "relay"}, "no ICE"),
+        ({"interface": "lo", "udp_ports": (1, 2)}, "leave out interface, udp_ports"),
         ({"api_key": "orb_live_x"}, "opens no socket"),
         ({"params": {"voice": "x"}}, "voice"),
     ],
