@@ -16,7 +16,8 @@ from aiohttp.test_utils import TestServer
 from certificates import Authority
 
 from rtcpeer.doctor.finding import Finding
-from rtcpeer.doctor.service import Service, judge_certificate, judge_clock
+from rtcpeer.doctor.service import Service, judge_clock
+from rtcpeer.doctor.way import judge_certificate
 from rtcpeer.protocols import find_protocol
 from signaling import MockServer
 
@@ -24,14 +25,14 @@ KEY = "sk_s3cr3t-of-the-caller"
 
 
 @asynccontextmanager
-async def serving(*, headers=None, status=404, body="", tls=None) -> AsyncIterator[str]:
+async def serving(handler=None, *, headers=None, status=404, body="", tls=None) -> AsyncIterator[str]:
     """A server with one answer for everything."""
 
     async def answer(request: web.Request) -> web.Response:
         return web.Response(status=status, headers=headers, text=body)
 
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
+    app.router.add_route("*", "/{path:.*}", handler or answer)
     server = TestServer(app)
     await server.start_server(ssl=tls)
     try:
@@ -176,6 +177,22 @@ async def test_a_token_that_our_clock_calls_expired_is_a_warning_about_the_clock
     assert found["token"].status == "warn"
     assert "NTP" in found["token"].advice
     assert found["ice-config"].status == "ok"
+
+
+async def test_a_slow_server_is_a_warning_and_not_asked_again_and_again():
+    asked = 0
+
+    async def dawdle(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.6)
+        return web.Response()
+
+    async with serving(dawdle) as url:
+        _, found = await examine(url, timeout=1.0)
+
+    assert (found["http"].status, asked) == ("warn", 1)
+    assert found["http"].figures["round_trip"] >= 0.6
 
 
 async def test_trouble_of_the_server_is_a_warning():
