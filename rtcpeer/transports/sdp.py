@@ -24,6 +24,14 @@ def with_opus_parameters(sdp: str) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
+def with_hope(sdp: str) -> str:
+    """Leave out the end of candidates where there are none: a far end that names no address may still call at ours.
+
+    Its checks make it a peer-reflexive candidate (RFC 8445, 7.3.1.3); aiortc would have given up before we gathered.
+    """
+    return sdp if "\na=candidate:" in sdp else re.sub(r"^a=end-of-candidates\r?\n", "", sdp, flags=re.MULTILINE)
+
+
 _EVENT = re.compile(r"^a=rtpmap:(\d+) telephone-event/(8000|48000)\s*$", re.IGNORECASE | re.MULTILINE)
 # Chromium's numbers for them, then the others (RFC 3551, 3): it matters only that nobody else has it.
 _EVENT_TYPES = (110, 126, *range(111, 126), 127, *range(96, 110))

@@ -50,6 +50,7 @@ from .sdp import (
     media_kinds,
     receiver_wishes,
     telephone_event_types,
+    with_hope,
     with_opus_parameters,
     with_telephone_events,
 )
@@ -188,7 +189,7 @@ class RtcLink(Link):
         self._pc.on("datachannel", self._on_channel)
         events = telephone_event_types(sdp)
         self._use_events(events, events)
-        await self._set_remote(RTCSessionDescription(sdp, "offer"))
+        await self._set_remote(RTCSessionDescription(with_hope(sdp), "offer"))
         answer = await self._describe()
         self._on_negotiated()
         return with_telephone_events(answer, events)

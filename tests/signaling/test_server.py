@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -227,6 +228,24 @@ async def test_answer_has_the_three_lines_with_audio_both_ways_and_all_candidate
     assert ("sendrecv", "sendonly") == (audio.currentDirection, video.currentDirection)
     assert caller.pc.sctp is not None
     assert "a=candidate:" in found["answer"]["sdp"]
+
+
+async def test_caller_that_names_no_candidate_is_answered_and_found_when_it_calls_at_ours(http, mock, caller):
+    body = await caller.body()
+    told = body["offer"]["sdp"].splitlines(keepends=True)
+    body["offer"]["sdp"] = "".join(line for line in told if not line.startswith("a=candidate:"))
+    assert "a=end-of-candidates" in body["offer"]["sdp"]
+    connected = asyncio.Event()
+    caller.pc.on(
+        "connectionstatechange", lambda: connected.set() if caller.pc.connectionState == "connected" else None
+    )
+
+    status, found = await ask(http, mock, "POST", CALLS, headers=await fresh_token(http, mock), json=body)
+    assert status == 200
+    await caller.pc.setRemoteDescription(RTCSessionDescription(found["answer"]["sdp"], "answer"))
+
+    async with asyncio.timeout(10):
+        await connected.wait()
 
 
 async def test_call_over_the_limit_is_429_and_keeps_the_token_good(http, caller):
