@@ -4,7 +4,7 @@ The caller is the system under test, each in a process of its own; the far end i
 is measured is said in docs/reliability.md, whose table this program writes. Nothing is asserted: a benchmark informs,
 tests decide. Linux; root for what breaks between two hosts, coturn for relays, Node for libwebrtc.
 
-    python tests/bench/fault_table.py [--quick] [--only connecting,hosts,password,killed,muted] [--docs docs]
+    python tests/bench/fault_table.py [--quick] [--only connecting,password,hosts,killed,muted] [--docs docs]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from faults.report import cells, console_table, write_markdown  # noqa: E402
 from faults.rows import Row  # noqa: E402
 
 NODE_PARTS = TESTS / "interop" / "node_modules" / "@roamhq" / "wrtc"
-GROUPS = ("connecting", "hosts", "password", "killed", "muted")
+GROUPS = ("connecting", "password", "hosts", "killed", "muted")
 
 
 async def _one(row: Any) -> AsyncIterator[Row]:

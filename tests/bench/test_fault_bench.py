@@ -12,9 +12,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "interop"))
 
-from faults.caller import Caller
+from faults.caller import Caller, told_since
 from faults.endings import lines, playable
-from faults.hosts import told_since
 from faults.report import BEGIN, END, write_markdown
 from faults.rows import Cell, Outcome, Row
 from faults.servers import KEY, dead_stun, mock

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -153,3 +154,33 @@ async def callers(systems: Iterable[str], each: int, prefix: Iterable[str] = ())
     async with AsyncExitStack() as stack:
         wanted = [Caller.running(system, prefix) for system in systems for _ in range(each)]
         yield list(await asyncio.gather(*(stack.enter_async_context(one) for one in wanted)))
+
+
+_USUAL = frozenset(
+    (
+        "SpeechStarted",
+        "SpeechStopped",
+        "PhaseCompleted",
+        "SessionStarted",
+        "ConversationStarted",
+        "connectionState connecting",
+        "connectionState connected",
+    )
+)
+
+
+def told_since(said: list[Said], broken: float) -> dict[str, float]:
+    """Return what a user was told after ``broken``, each thing with its seconds, the first time only."""
+    told: dict[str, float] = {}
+    for each in said:
+        name = each.get("what") if each["type"] == "told" else each.get("error") if each["type"] == "ended" else None
+        if name == "ErrorReported":
+            name = f"{name}: {same_words(each['said']['message'])}"
+        if name and name not in _USUAL and each["t"] >= broken:
+            told.setdefault(name, round(each["t"] - broken, 2))
+    return told
+
+
+def same_words(text: str) -> str:
+    """Leave out the ports on this machine, which were free by chance: what is told is to be the same every time."""
+    return re.sub(r"(127\.0\.0\.1:)\d+", r"\1…", text)

@@ -12,8 +12,8 @@ from typing import Any
 import av
 from parts import API_KEY, Node
 
-from .caller import Caller, callers
-from .hosts import UP_WITHIN, told_since
+from .caller import Caller, callers, told_since
+from .hosts import UP_WITHIN
 from .rows import Cell, Outcome, Row
 from .servers import KEY, mock
 

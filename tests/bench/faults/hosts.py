@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from namespaces import Host, Hosts, ip, two_hosts
 
-from .caller import Caller, Said, callers
+from .caller import Caller, Said, callers, told_since
 from .connecting import failure
 from .rows import Cell, Outcome, Row
 from .servers import KEY, Mock, mock
@@ -21,7 +21,8 @@ UP_WITHIN = 20.0
 WATCHED = 45.0
 """Seconds that a broken call is watched."""
 NO_PATH = 75.0
-OUTAGE = 10.0
+OUTAGES = (5.0, 10.0)
+"""Seconds: shorter and longer than what a call is given up after."""
 MOVED = "10.77.0.3"
 SEED = 689
 
@@ -62,7 +63,8 @@ async def broken_calls(each: Mapping[str, int]) -> AsyncIterator[Row]:
     """Yield the rows of what breaks between two hosts; ``each``: callers by system, at the same time."""
     async with lab(each) as two:
         yield await no_path(two)
-        yield await outage(two)
+        for seconds in OUTAGES:
+            yield await outage(two, seconds)
         yield await restart(two)
         yield await vanished(two)
         yield await moved(two)
@@ -91,12 +93,12 @@ async def vanished(two: Lab) -> Row:
     return _gather(row, two, found, WATCHED)
 
 
-async def outage(two: Lab) -> Row:
-    row = Row(f"{OUTAGE:g} s outage, then the network is back", "network back to sound again", None)
+async def outage(two: Lab, seconds: float) -> Row:
+    row = Row(f"{seconds:g} s outage, then the network is back", "network back to sound again", None)
     await two.all_up()
     broken = time.monotonic()
     await two.hosts.change("loss=100%")
-    await asyncio.sleep(OUTAGE)
+    await asyncio.sleep(seconds)
     back = time.monotonic()
     await two.hosts.change("")
     found = await asyncio.gather(*(_heard_again(caller, broken, back) for caller in two.everybody))
@@ -142,9 +144,6 @@ def _gather(row: Row, two: Lab, found: list[Outcome], bound: float) -> Row:
     return row
 
 
-_USUAL = frozenset(("SpeechStarted", "SpeechStopped", "PhaseCompleted", "SessionStarted", "ConversationStarted"))
-
-
 def _says_lost(said: Said) -> bool:
     """Whether that tells a user that the connection is no more, whatever is done about it."""
     return said["type"] == "ended" or (
@@ -172,13 +171,3 @@ async def _heard_again(caller: Caller, broken: float, since: float) -> Outcome:
     if sound is None or sound["type"] == "ended":
         return Outcome(None, told=told)
     return Outcome(sound["t"] - since, told=told, phases={"silence": round(sound["gap"], 2)})
-
-
-def told_since(said: list[Said], broken: float) -> dict[str, float]:
-    """Return what a user was told after ``broken``, each thing with its seconds, the first time only."""
-    told: dict[str, float] = {}
-    for each in said:
-        name = each.get("what") if each["type"] == "told" else each.get("error") if each["type"] == "ended" else None
-        if name and name not in _USUAL and each["t"] >= broken:
-            told.setdefault(name, round(each["t"] - broken, 2))
-    return told
