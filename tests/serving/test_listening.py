@@ -98,7 +98,7 @@ async def test_headers_that_trickle_in_do_not_put_the_deadline_off():
 
 
 async def test_a_request_that_came_in_time_may_be_followed_by_another_after_the_deadline():
-    async with serving(request_deadline=0.05) as server, server.dial() as (reader, writer):
+    async with serving(request_deadline=0.5) as server, server.dial() as (reader, writer):
         writer.write(GET)
         assert b"HTTP/1.1 200 OK\r\n" == await reader.readline()
         await reader.readuntil(b"bytes\n")
@@ -110,7 +110,7 @@ async def test_a_request_that_came_in_time_may_be_followed_by_another_after_the_
 
 
 async def test_a_body_that_does_not_come_is_408():
-    async with serving(request_deadline=0.05) as server:
+    async with serving(request_deadline=0.5) as server:
         line = await ask(server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
 
         assert line == b"HTTP/1.1 408 Request Timeout\r\n"
