@@ -92,7 +92,9 @@ async def test_calls_that_nobody_connects_are_over_at_the_deadline_and_leave_not
             await all_over(mock)
 
         assert (0, 0) == (switchboard(mock).places.taken, len(switchboard(mock).running))
-        assert {"IceError: no network path to the far end"} == {":".join(str(c.failure).split(":")[:2]) for c in mock.calls}
+        assert {"IceError: no network path to the far end"} == {
+            ":".join(str(c.failure).split(":")[:2]) for c in mock.calls
+        }
     for _ in range(100):  # steps of the loop, for transports that are closing
         await asyncio.sleep(0)
     assert held() <= before
