@@ -26,7 +26,7 @@ from .event_log import Entry
 from .events import Closed, ErrorReported, TurnMeasured
 from .formats import VOICE
 from .session import Session
-from .transports.link import VideoDirection
+from .transports.link import Link, VideoDirection
 from .transports.video import FrameTimeline
 
 logger = logging.getLogger(__name__)
@@ -119,6 +119,7 @@ class CallFolder:
             video = self._session.link.watch_video(self._on_video) if self._audio_name == "audio.mka" else ()
             if video:
                 self._audio_name = "audio.mkv"
+                self._session.on_relink(self._on_relink)
             try:
                 self._recorder = Recorder(
                     self.path / self._audio_name,
@@ -131,6 +132,9 @@ class CallFolder:
                 return
             self._write_call()
         self._recorder.write(position, ours, theirs)
+
+    def _on_relink(self, link: Link) -> None:
+        link.watch_video(self._on_video)
 
     def _on_video(self, direction: VideoDirection, frame: bytes, timestamp: int) -> None:
         if self._recorder is not None and self._session.audio_started is not None:

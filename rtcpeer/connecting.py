@@ -25,6 +25,7 @@ from .protocols.base import Side, VoiceProtocol
 from .protocols.rtc import RtcProtocol
 from .protocols.websocket import WebSocketProtocol
 from .reconnect import Backoff
+from .reconnecting import Reconnector
 from .session import Session
 from .transports.gathering import GATHER_TIMEOUT, IcePolicy
 from .transports.http import check_http_url, redact_url
@@ -99,8 +100,8 @@ def connect(
         open_timeout: Seconds until the session is open, all phases together.
         watchdog: How long the far end may be silent before it is asked whether it is there, and before it is lost;
             ``None`` leaves it to the transport, which takes half a minute.
-        reconnect: When to try again after the connection broke, where the protocol can go on with a session (Soca);
-            ``None``: never.
+        reconnect: When to try again after the connection broke; ``None``: never, and never with a ``token`` that is a
+            plain string and opens one call. docs/reconnecting.md says what goes on and what is lost.
         on_session: Called with the session before anything is sent, to watch it open.
 
     Raises:
@@ -170,6 +171,8 @@ def connect(
         else:
             assert isinstance(session.protocol, RtcProtocol)
             opening = RtcOpening(session, session.protocol, options(picture))
+        if reconnect is not None and opening.repeatable:
+            Reconnector(session, opening, reconnect, attempt_timeout=open_timeout)
         deadline = asyncio.timeout(open_timeout)
         try:
             if record is not None:

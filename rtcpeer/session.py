@@ -25,8 +25,8 @@ from .audio.packets import PacketPlayback, Packets, PacketSource
 from .audio.reader import Heard
 from .audio.sources import Playable, open_source
 from .audio.vad import VoiceDetector
-from .commands import Interrupt
-from .errors import ConfigurationError, ConnectionLost, MediaError, Unsupported
+from .commands import Interrupt, UpdateSession
+from .errors import ConfigurationError, ConnectionLost, MediaError, RtcPeerError, Unsupported
 from .event_log import EventLog
 from .events import (
     Closed,
@@ -40,8 +40,10 @@ from .events import (
     TurnMeasured,
 )
 from .formats import FRAME_DURATION, VOICE, AudioFormat, OpusSettings
+from .gaps import Gaps
 from .latency import TurnMeter
 from .protocols.base import Side, VoiceProtocol
+from .received_video import received_video
 from .said import Said
 from .transports.link import NO_STATS, Link
 from .transports.media_clock import media_clock
@@ -84,6 +86,9 @@ class Session:
         """On the answering side: the task that waits for the transport and the channel."""
         self.on_lost: Callable[[str], bool] | None = None
         """Told why the connection broke; ``True``: somebody makes another, then calls ``relink`` or ``give_up``."""
+        self._relinked: list[Callable[[Link], None]] = []
+        self._gaps = Gaps()
+        self._failure: RtcPeerError | None = None
         self._loop = asyncio.get_running_loop()
         self._started = started
         self._outgoing = Outgoing(on_slow=media_clock().blame)
@@ -203,21 +208,33 @@ class Session:
             ConnectionLost: the session is over, or ended meanwhile.
         """
         self._live_link()
+        if self._gaps.open:
+            raise ConnectionLost("no digits were sent: the session is reconnecting")
         sent = self.undecoded.press(digits, duration, gap)
         await asyncio.wait([sent])
         if sent.cancelled():
-            raise ConnectionLost(f"the session ended before all digits were sent: {self._ending()}")
+            raise ConnectionLost(f"the connection ended before all digits were sent: {self._ending()}")
 
     async def send(self, said: Said) -> None:
         """Say it in the protocol's own words.
 
+        While the session has no connection, ``UpdateSession`` waits for the next one, merged with those before it;
+        everything else is about a moment that is passing, and is refused.
+
         Raises:
             Unsupported: the protocol has no such command.
             LocalProtocolError: this side may not say it.
-            ConnectionLost: the session is over, or the far end takes no messages.
+            ConnectionLost: the session is over, has no connection just now, or the far end takes no messages.
         """
-        self._live_link().send(said)
-        self.counters["messages_sent"] += 1
+        link = self._live_link()
+        if self._gaps.open:
+            self.protocol.send(said)  # for its errors
+            if not isinstance(said, UpdateSession):
+                raise ConnectionLost(f"{type(said).__name__} was not sent: the session is reconnecting")
+        else:
+            link.send(said)
+            self.counters["messages_sent"] += 1
+        self._gaps.remember(said)
 
     async def update(self, **options: object) -> None:
         """Change the agent while the call runs: ``instructions``, ``voice``, ``temperature``, …
@@ -321,7 +338,7 @@ class Session:
         async for entry in self.events.read():
             yield entry.said
             if isinstance(entry.said, Closed) and entry.said.reason in ("lost", "failed"):
-                raise ConnectionLost(entry.said.detail)
+                raise ConnectionLost(entry.said.detail) from self._failure
 
     @property
     def audio(self) -> Heard:
@@ -353,34 +370,7 @@ class Session:
 
         Late readers lose frames rather than time: only the newest is kept.
         """
-        return self._video_frames()
-
-    async def _video_frames(self) -> AsyncIterator[av.VideoFrame]:
-        track = self._live_link().receive_video()
-        if track is None:
-            return
-        newest: asyncio.Queue[Any] = asyncio.Queue(1)
-
-        async def pump() -> None:
-            try:
-                while True:
-                    frame = await track.recv()
-                    if newest.full():
-                        newest.get_nowait()
-                    newest.put_nowait(frame)
-            finally:
-                if newest.full():
-                    newest.get_nowait()
-                newest.put_nowait(None)
-
-        pumping = asyncio.create_task(pump(), name="rtcpeer video")
-        try:
-            while (frame := await newest.get()) is not None:
-                yield frame
-        finally:
-            pumping.cancel()
-            # aiortc ends its track with an exception; the iterator's end says the same.
-            await asyncio.gather(pumping, return_exceptions=True)
+        return received_video(self._live_link())
 
     # Knowing
 
@@ -390,6 +380,7 @@ class Session:
         return {
             **(self.link.stats() if self.link else NO_STATS),
             "messages": dict(self.counters),
+            "reconnections": self._gaps.to_dict(self.now()),
             "source_underruns": self._outgoing.underruns,
             "clock": {
                 "frames_skipped": clock.frames_skipped,
@@ -490,6 +481,8 @@ class Session:
 
     def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None:
         if reason == "lost" and self._closing is None and self.on_lost is not None and self.on_lost(detail):
+            self._gaps.begin(self.now())
+            self.undecoded.break_off()
             return
         self._end(reason, detail)
 
@@ -499,12 +492,31 @@ class Session:
         Raises:
             ConnectionLost: the session is over meanwhile; the link is still the caller's.
         """
-        self._live_link()
+        link.succeed(self._live_link())
         self.link, self.protocol = link, link.protocol
+        self._gaps.end(self.now())
         self.undecoded.attach(link)
+        for relinked in self._relinked:
+            relinked(link)
 
-    def give_up(self, detail: str) -> None:
-        """There will be no other link."""
+    def repeat_settings(self) -> None:
+        """Tell the far end again what ``update`` asked for. Raises ConnectionLost."""
+        if self._gaps.settings is not None:
+            self._live_link().send(self._gaps.settings)
+            self.counters["messages_sent"] += 1
+
+    def on_relink(self, relinked: Callable[[Link], None]) -> None:
+        """Call ``relinked`` with each link after the first."""
+        self._relinked.append(relinked)
+
+    @property
+    def connected(self) -> bool:
+        """It has a link that was not lost."""
+        return self.link is not None and self._closing is None and not self._gaps.open
+
+    def give_up(self, detail: str, failure: RtcPeerError | None = None) -> None:
+        """There will be no other link; ``failure`` is the cause of what iterating raises."""
+        self._failure = failure
         self._end("lost", detail)
 
     async def opened(self) -> None:
@@ -542,7 +554,11 @@ class Session:
         frame = number - self._first_frame
         assert self.link is not None
 
-        taken = self.undecoded.say(self.link, frame, speaking=not self._outgoing.idle)
+        if self._gaps.open:
+            self._gaps.frames_not_sent += self._outgoing.skip() or self.undecoded.skip()
+            taken = True
+        else:
+            taken = self.undecoded.say(self.link, frame, speaking=not self._outgoing.idle)
         silent = taken or (self._outgoing.idle and not (self.link.sends_silence and self.decodes))
         said = SILENCE if taken else self._outgoing.read()
         if not self.decodes:
@@ -642,10 +658,12 @@ class Session:
                 waiter.set_result(None)
 
     def _ending(self) -> str:
+        if self._gaps.open and self._closing is None:
+            return "the session is reconnecting"
         last = self.events.entries()[-1:]
         return last[0].said.detail or last[0].said.reason if last and isinstance(last[0].said, Closed) else "closed"
 
     def _live_link(self) -> Link:
         if self._closing is not None or self.link is None:
-            raise ConnectionLost(f"the session is over: {self._ending()}")
+            raise ConnectionLost(f"the session is over: {self._ending()}") from self._failure
         return self.link

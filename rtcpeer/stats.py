@@ -6,8 +6,8 @@ ever grow. Source: https://www.w3.org/TR/webrtc-stats/
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
 
 
 @dataclass(slots=True)
@@ -64,6 +64,10 @@ class InboundAudioStats:
     """Sum of level² × duration."""
     total_samples_duration: float = 0.0
 
+    def since(self, before: InboundAudioStats) -> InboundAudioStats:
+        """Return the figures of both, one stream after the other: counters add up, the rest is the later one's."""
+        return _added(self, before, ("jitter", "audio_level"))
+
     def to_dict(self) -> dict[str, Any]:
         """Return ``{name: value}`` of JSON types."""
         return asdict(self)
@@ -87,6 +91,18 @@ class OutboundAudioStats:
     round_trip_time: float | None = None
     """Remote-inbound; ``None`` until a receiver report told."""
 
+    def since(self, before: OutboundAudioStats) -> OutboundAudioStats:
+        """Return the figures of both, one stream after the other: counters add up, the rest is the later one's."""
+        return _added(self, before, ("target_bitrate", "fraction_lost", "jitter", "round_trip_time"))
+
     def to_dict(self) -> dict[str, Any]:
         """Return ``{name: value}`` of JSON types."""
         return asdict(self)
+
+
+S = TypeVar("S", InboundAudioStats, OutboundAudioStats)
+
+
+def _added(now: S, before: S, gauges: tuple[str, ...]) -> S:
+    counters = (each.name for each in fields(now) if each.name not in gauges)
+    return replace(now, **{name: getattr(before, name) + getattr(now, name) for name in counters})

@@ -128,12 +128,31 @@ class Undecoded:
             playback = self._playbacks[0]
             for packet in playback.due():
                 link.send_packet(packet, playback)
-            if playback.done:
-                self._playbacks.popleft()
-                if isinstance(playback.error, MediaError):
-                    self.failures.append(playback.error)
+            self._take_out_finished()
             return True
         return self.feeds > 0
+
+    def skip(self) -> bool:
+        """There is no connection: let 20 ms go by unsent; return whether anything was to be sent."""
+        if not self._playbacks:
+            return False
+        self._playbacks[0].skip()
+        self._take_out_finished()
+        return True
+
+    def _take_out_finished(self) -> None:
+        playback = self._playbacks[0]
+        if playback.done:
+            self._playbacks.popleft()
+            if isinstance(playback.error, MediaError):
+                self.failures.append(playback.error)
+
+    def break_off(self) -> None:
+        """The connection is gone: keys that were not pressed yet are meant for nobody who comes after."""
+        self._keys = None
+        if self._keys_done is not None:
+            self._keys_done.cancel()
+            self._keys_done = None
 
     def say_silence(self, link: Link, frame: int) -> None:
         """Send 20 ms of silence that nobody encoded: a far end that hears nothing at all takes us for lost."""
@@ -147,9 +166,7 @@ class Undecoded:
         for playback in self._playbacks:
             playback.cancel()
         self._playbacks.clear()
-        if self._keys_done is not None:
-            self._keys_done.cancel()
-            self._keys_done = None
+        self.break_off()
 
 
 class Pipe:
@@ -162,7 +179,7 @@ class Pipe:
     def __init__(self, source: Session, target: Session) -> None:
         self.packets_sent = 0
         self.packets_held_back = 0
-        """Not sent, because the other session was speaking itself."""
+        """Not sent, because the other session was speaking itself, or had no connection."""
         self._source, self._target = source, target
         self._stopped = False
         source.undecoded.tap(self._forward)
@@ -181,7 +198,7 @@ class Pipe:
         target = self._target
         if target.link is None:
             return
-        if not target.idle:
+        if not target.idle or not target.connected:
             self.packets_held_back += 1
             return
         target.link.send_packet(packet, self, event=is_event)

@@ -307,7 +307,7 @@ async def test_goodbye_of_the_far_end_is_a_clean_end(mock: MockServer, fault: st
 
 async def test_far_end_that_vanishes_is_lost(mock: MockServer, monkeypatch: pytest.MonkeyPatch):
     hurry_consent(monkeypatch)
-    async with calling(mock) as session:
+    async with calling(mock, reconnect=None) as session:
         await until(lambda: mock.calls[0].state == "open")
         mock.faults = ["vanish"]
         with pytest.raises(ConnectionLost, match="stopped answering") as caught:

@@ -40,6 +40,7 @@ class Playback:
         self.source = source
         self._outgoing = outgoing
         self._samples = 0
+        self._unsent = 0
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # A playback whose failure nobody awaits must not warn at exit: the session reports it as an event as well.
         self._done.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -53,6 +54,11 @@ class Playback:
     def played(self) -> float:
         """Seconds of it that were really sent."""
         return self._samples / VOICE.sample_rate
+
+    @property
+    def unsent(self) -> float:
+        """Seconds of it that went by while there was no connection: nobody heard them."""
+        return self._unsent / VOICE.sample_rate
 
     @property
     def done(self) -> bool:
@@ -123,6 +129,7 @@ class Outgoing:
         self._queue: deque[Playback] = deque()
         self._mixed: list[Playback] = []
         self._closing: set[asyncio.Future[Any]] = set()
+        self._sending = True
         self.underruns = 0
         """Frames in which a source had nothing ready and silence went out instead."""
         self.failures: deque[MediaError] = deque(maxlen=10)
@@ -173,6 +180,15 @@ class Outgoing:
             frame = np.clip(total, -32768, 32767).astype(np.int16)
         return frame
 
+    def skip(self) -> bool:
+        """Let 20 ms go by that nobody sends: the sources go on. Return whether there was anything."""
+        if self.idle:
+            return False
+        self._sending = False
+        self.read()
+        self._sending = True
+        return True
+
     def _fill(self, playback: Playback, out: NDArray[np.int16]) -> int:
         """Put what a playback has at the front of ``out``; return how much of it is taken.
 
@@ -198,7 +214,10 @@ class Outgoing:
                     ramp = np.linspace(1.0, 0.0, len(chunk), dtype=np.float32)[:, None]
                 out[filled : filled + len(chunk)] = playback._shape(chunk, ramp)
                 playback._paused = False
-                playback._samples += len(chunk)
+                if self._sending:
+                    playback._samples += len(chunk)
+                else:
+                    playback._unsent += len(chunk)
                 filled += len(chunk)
             if cancelling or chunk is None:
                 if error is not None:

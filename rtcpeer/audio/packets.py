@@ -285,11 +285,17 @@ class PacketPlayback:
         self._held: OpusPacket | None = None
         self._end = 0
         self._elapsed = 0
+        self._unsent = 0
 
     @property
     def played(self) -> float:
         """Seconds of it that were really sent."""
-        return min(self._elapsed, self._end) / _RATE
+        return (min(self._elapsed, self._end) - self._unsent) / _RATE
+
+    @property
+    def unsent(self) -> float:
+        """Seconds of it that went by while there was no connection: nobody heard them."""
+        return self._unsent / _RATE
 
     @property
     def done(self) -> bool:
@@ -328,6 +334,13 @@ class PacketPlayback:
             self._held = None
             yield packet
         self._elapsed = until
+
+    def skip(self) -> None:
+        """Let 20 ms of it go by that nobody sends."""
+        before = min(self._elapsed, self._end)
+        for _ in self.due():
+            pass
+        self._unsent += min(self._elapsed, self._end) - before
 
     def _finish(self, error: MediaError | None) -> None:
         if self._done.done():

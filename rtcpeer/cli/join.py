@@ -87,7 +87,7 @@ def join(
     udp_ports: Annotated[str | None, typer.Option(metavar="A-B", help=UDP_PORTS)] = None,
     advertise_ip: Annotated[str | None, typer.Option(metavar="IP", help=ADVERTISE_IP)] = None,
     no_reconnect: Annotated[
-        bool, typer.Option("--no-reconnect", help="A connection that breaks is the end, where a session could go on.")
+        bool, typer.Option("--no-reconnect", help="A connection that breaks is the end of the call.")
     ] = False,
     netem: Annotated[
         str | None,

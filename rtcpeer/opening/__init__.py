@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ..errors import OpenTimeout, RtcPeerError
 from ..events import PhaseCompleted
@@ -16,6 +16,7 @@ from ..netem import CLEAN, NetworkConditions
 from ..reconnect import Backoff
 from ..session import Session
 from ..transports.ice_options import IceOptions
+from ..transports.link import Link, LinkListener
 from ..transports.video import VideoSource
 from ..transports.watchdog import WATCHFUL, Watchdog
 
@@ -42,10 +43,21 @@ class CallOptions:
     watchdog: Watchdog | None = WATCHFUL
 
 
+class Caller(LinkListener, Protocol):
+    """Whom a way up is for: a session, or what stands in for it while another link is tried."""
+
+    link: Link | None
+    phases: dict[str, float]
+    conversation_id: str | None
+    decodes: bool
+
+    def start_audio(self) -> None: ...
+
+
 class Opening(ABC):
     """A caller's way up, phase by phase."""
 
-    def __init__(self, session: Session, options: CallOptions) -> None:
+    def __init__(self, session: Caller, options: CallOptions) -> None:
         self.phase = "start"
         self._session = session
         self._options = options
@@ -57,6 +69,19 @@ class Opening(ABC):
         Raises:
             RtcPeerError: a phase failed; whoever called this ends the session.
         """
+
+    @property
+    @abstractmethod
+    def repeatable(self) -> bool:
+        """The credential is good for another link, or another can be had."""
+
+    @abstractmethod
+    def again(self, caller: Caller, old: Link, attempt: int) -> Opening:
+        """Return the same way once more, for a link that is to go on where ``old`` broke off."""
+
+    def worth_another(self, failure: RtcPeerError) -> bool:
+        """Whether the same way may succeed later; it failed in ``phase``."""
+        return failure.retryable
 
     def late(self, seconds: float) -> RtcPeerError:
         """Say what it means not to be open after so many seconds."""

@@ -4,32 +4,54 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import aiohttp
 
 from ..auth import fetch_session_config
-from ..errors import IceError, OpenTimeout, RtcPeerError
+from ..errors import AuthError, IceError, OpenTimeout, RtcPeerError
 from ..events import ConversationStarted
 from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
-from ..protocols.base import VoiceProtocol
+from ..protocols.base import Side, VoiceProtocol
 from ..protocols.http import IceServer, Offer
 from ..protocols.rtc import RtcProtocol
 from ..session import Session
 from ..transports.http import environment_proxy, exchange
 from ..transports.ice_options import IceOptions
+from ..transports.link import Link
 from ..transports.watchdog import WATCHFUL, Watchdog
 from ..transports.webrtc import RtcLink
-from . import CallOptions, Opening, open_in_background
+from . import Caller, CallOptions, Opening, open_in_background
 
 
 class RtcOpening(Opening):
     """Token, ICE servers, offer, answer, transport, channel."""
 
-    def __init__(self, session: Session, protocol: RtcProtocol, options: CallOptions) -> None:
+    def __init__(self, session: Caller, protocol: RtcProtocol, options: CallOptions) -> None:
         super().__init__(session, options)
         self._protocol = protocol
+
+    @property
+    def repeatable(self) -> bool:
+        return not isinstance(self._options.token, str)  # which opens one call
+
+    def again(self, caller: Caller, old: Link, attempt: int) -> RtcOpening:
+        protocol = type(self._protocol)(Side.CLIENT, self._protocol.params)
+        options = replace(
+            self._options,
+            # What there is to be seen goes on with the new link once it has taken over.
+            video=False if self._options.video is False else None,
+            netem=old.conditions,
+            netem_seed=f"{self._options.netem_seed}/{attempt}",
+        )
+        return RtcOpening(caller, protocol, options)
+
+    def worth_another(self, failure: RtcPeerError) -> bool:
+        # Where the key was good a moment ago, a token that is refused is one that another will do for.
+        refused = isinstance(failure, AuthError) and self.phase not in ("token", "session-config")
+        return refused or super().worth_another(failure)
 
     async def run(self) -> None:
         session, protocol, options = self._session, self._protocol, self._options

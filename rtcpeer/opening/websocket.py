@@ -17,55 +17,66 @@ from ..netem import CLEAN, NetworkConditions, StreamEmulator
 from ..protocols.base import Side
 from ..protocols.http import HttpRequest, Ticket
 from ..protocols.websocket import WebSocketProtocol
-from ..reconnecting import Reconnector
 from ..session import Session
 from ..transports.http import check_http_url, environment_proxy, exchange
+from ..transports.link import Link
 from ..transports.watchdog import WATCHFUL, Watchdog
 from ..transports.websocket import WebSocketLink, dial
-from . import CallOptions, Opening, open_in_background
+from . import Caller, CallOptions, Opening, open_in_background
 
 
 class SocketOpening(Opening):
     """The REST step, the socket, and the word that the far end is ready."""
 
-    def __init__(self, session: Session, protocol: WebSocketProtocol, options: CallOptions) -> None:
+    def __init__(
+        self,
+        session: Caller,
+        protocol: WebSocketProtocol,
+        options: CallOptions,
+        *,
+        ticket: Ticket | None = None,
+        predecessor: WebSocketLink | None = None,
+    ) -> None:
         super().__init__(session, options)
         self._protocol = protocol
+        self._ticket = ticket
+        self._predecessor = predecessor
+
+    @property
+    def repeatable(self) -> bool:
+        profile, options = self._protocol.profile, self._options
+        if profile.resumes or profile.token_stays:
+            return True
+        named = options.api_key is not None or options.session_config_url is not None or options.token is not None
+        return named and not isinstance(options.token, str)  # which opens one socket, as one in the URL does
+
+    def again(self, caller: Caller, old: Link, attempt: int) -> SocketOpening:
+        assert isinstance(old, WebSocketLink)
+        options = replace(self._options, netem=old.conditions, netem_seed=f"{self._options.netem_seed}/{attempt}")
+        protocol = type(self._protocol)(Side.CLIENT, self._protocol.params)
+        # The session that is to be resumed has a name, and that is the ticket's.
+        ticket = self._ticket if self._protocol.profile.resumes else None
+        return SocketOpening(caller, protocol, options, ticket=ticket, predecessor=old)
 
     async def run(self) -> None:
-        session, protocol, options = self._session, self._protocol, self._options
-        ticket = await self._ticket()
-        if ticket.session_id is None:
-            # Where nobody else names the session, its client does.
-            ticket = replace(ticket, session_id=f"sess_{time.time_ns() // 1_000_000}")
+        session, token = self._session, self._options.token
+        if self._ticket is None:
+            ticket = await self._ask_for_ticket()
+            if ticket.session_id is None:
+                # Where nobody else names the session, its client does.
+                ticket = replace(ticket, session_id=f"sess_{time.time_ns() // 1_000_000}")
+            self._ticket = ticket
+        elif token is not None and not isinstance(token, str):
+            self._ticket = replace(self._ticket, token=await token())
         async with self._timed("socket"):
-            session.link = link = await self._dial(protocol, ticket)
-
-        async def redial(old: WebSocketLink) -> WebSocketLink:
-            token = options.token
-            fresh = ticket if token is None or isinstance(token, str) else replace(ticket, token=await token())
-            link = await self._dial(type(old.protocol)(Side.CLIENT, old.protocol.params), fresh, old)
-            try:
-                link.start()
-                await link.ready()
-                if link.failure is not None:  # ready, and gone again
-                    raise link.failure
-            except BaseException:
-                await link.close()
-                raise
-            return link
-
-        if options.reconnect is not None and protocol.profile.resumes:
-            Reconnector(session, redial, options.reconnect, attempt_timeout=options.http_timeout)
+            session.link = link = await self._dial(self._ticket)
         async with self._timed("ready"):
             link.start()
             await link.ready()
         session.start_audio()
 
-    async def _dial(
-        self, protocol: WebSocketProtocol, ticket: Ticket, predecessor: WebSocketLink | None = None
-    ) -> WebSocketLink:
-        options = self._options
+    async def _dial(self, ticket: Ticket) -> WebSocketLink:
+        protocol, options = self._protocol, self._options
         protocol.take(ticket)
         request = protocol.socket_request(options.url, ticket, protocol.params)
         dialled = await dial(request, type(protocol), timeout=options.http_timeout)
@@ -77,11 +88,11 @@ class SocketOpening(Opening):
             release=dialled.release,
             netem=options.netem,
             netem_seed=options.netem_seed,
-            predecessor=predecessor,
+            predecessor=self._predecessor,
             watchdog=options.watchdog,
         )
 
-    async def _ticket(self) -> Ticket:
+    async def _ask_for_ticket(self) -> Ticket:
         """Return what opens the socket; the one who asked with a key has it in hand for the socket as well."""
         protocol, options = self._protocol, self._options
         if options.token is not None:

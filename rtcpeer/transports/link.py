@@ -14,7 +14,7 @@ from ..audio.dtmf import EventPacket
 from ..audio.jitter import PlayoutFrame
 from ..audio.level import Level
 from ..audio.packets import OpusPacket
-from ..errors import MediaError, Unsupported
+from ..errors import MediaError, RtcPeerError, Unsupported
 from ..formats import OpusSettings
 from ..netem import NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
@@ -53,6 +53,23 @@ class Link(ABC):
     """An open way to the far end, as a session uses it. Opening it is each transport's own business."""
 
     protocol: VoiceProtocol
+    failure: RtcPeerError | None = None
+    """What ended the connection, unless it was a goodbye; the class says whether trying again may help."""
+
+    @property
+    @abstractmethod
+    def was_ready(self) -> bool:
+        """It came to be, whatever became of it."""
+
+    @property
+    @abstractmethod
+    def conditions(self) -> NetworkConditions:
+        """What is done to its traffic (``impair``)."""
+
+    def succeed(self, old: Link) -> None:
+        """Go on where ``old`` broke off, with its settings and its counters; this one is open."""
+        if self.conditions != old.conditions:
+            self.impair(old.conditions)
 
     @property
     def sends_silence(self) -> bool:

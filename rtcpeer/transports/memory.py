@@ -79,6 +79,14 @@ class MemoryLink(Link):
 
     # While it runs
 
+    @property
+    def was_ready(self) -> bool:
+        return self._other is not None
+
+    @property
+    def conditions(self) -> NetworkConditions:
+        return self._impairment.conditions
+
     def send_messages(self, messages: Sequence[Message]) -> None:
         if self._other is None:
             raise ConnectionLost("the far end is gone")

@@ -191,42 +191,52 @@ def open_video(spec: str | os.PathLike[str] | VideoSource) -> VideoSource:
 class VideoTrack(VideoStreamTrack):
     """Hands a source's frames to aiortc at the source's rate; late frames are skipped, not queued.
 
+    The source is somebody else's to close: another connection's track may go on with it.
+
     Args:
         on_failure: Called once, when the source fails; the track has ended then.
+        after: A track that was stopped and may still be reading from this source.
     """
 
-    def __init__(self, source: VideoSource, on_failure: Callable[[MediaError], None]) -> None:
+    def __init__(
+        self, source: VideoSource, on_failure: Callable[[MediaError], None], *, after: VideoTrack | None = None
+    ) -> None:
         super().__init__()
-        self._source = source
+        self.source = source
+        self._after = after
+        self._reading: asyncio.Future[av.VideoFrame | None] | None = None
         self._on_failure = on_failure
         self._origin: float | None = None
         self._next = 0
 
     async def recv(self) -> av.VideoFrame:
         loop = asyncio.get_running_loop()
+        if self._after is not None:
+            if self._after._reading is not None:
+                await asyncio.wait([self._after._reading])
+            self._after = None
         if self._origin is None:
             self._origin = loop.time()
         frame = None
         try:
             while frame is None:
-                late = loop.time() - (self._origin + self._next / self._source.frame_rate)
+                late = loop.time() - (self._origin + self._next / self.source.frame_rate)
                 if late > 0:
-                    self._next += int(late * self._source.frame_rate)
+                    self._next += int(late * self.source.frame_rate)
                 else:
                     await asyncio.sleep(-late)
                 # Decoding a large picture takes longer than an audio frame may wait.
-                frame = await loop.run_in_executor(None, self._source.read)
+                self._reading = loop.run_in_executor(None, self.source.read)
+                self._reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+                # The thread reads on, whoever stops waiting for it.
+                frame = await asyncio.shield(self._reading)
                 self._next += 1
         except Exception as exc:  # the source may be somebody else's code
             if self.readyState == "live":
-                why = f"{self._source.name}: {type(exc).__name__}: {exc}"
+                why = f"{self.source.name}: {type(exc).__name__}: {exc}"
                 self._on_failure(exc if isinstance(exc, MediaError) else MediaError(why))
             self.stop()
             raise MediaStreamError from exc  # the word for a track that has ended
-        frame.pts = int((self._next - 1) * 90_000 / self._source.frame_rate)
+        frame.pts = int((self._next - 1) * 90_000 / self.source.frame_rate)
         frame.time_base = TIME_BASE
         return frame
-
-    def stop(self) -> None:
-        super().stop()
-        self._source.close()

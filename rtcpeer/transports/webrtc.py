@@ -32,7 +32,7 @@ from ..audio.dtmf import EventPacket, EventReceiver
 from ..audio.jitter import MediaPacket, Playout, PlayoutFrame
 from ..audio.level import Level, level_of
 from ..audio.packets import OpusPacket, StreamTimeline
-from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError, Unsupported
+from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError, RtcPeerError, Unsupported
 from ..events import Degraded, DtmfReceived, ErrorReported, Recovered
 from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
@@ -103,6 +103,7 @@ class RtcLink(Link):
         self._audio_in: aiortc_compat.AudioReceiver | None = None
         self._reports: aiortc_compat.AudioReports | None = None
         self._pair: dict[str, str] | None = None
+        self._video: VideoTrack | None = None
         self._video_sender: RTCRtpSender | None = None
         self._video_attached: asyncio.Event | None = None
         self._video_in: aiortc_compat.VideoReceiver | None = None
@@ -118,6 +119,8 @@ class RtcLink(Link):
         self._offered_events: dict[int, int] = {}
         self._events = EventReceiver()
         self._oversize = 0
+        self._heard_before: InboundAudioStats | None = None
+        self._said_before: OutboundAudioStats | None = None
         self._goodbye = False
         self._ended = False
         self._liveness = Liveness(watchdog, self._ask_for_life, self._on_liveness)
@@ -348,11 +351,12 @@ class RtcLink(Link):
         if self._voice is not None and self._reports is not None and self._reports.fraction_lost is not None:
             self._voice.adapt(self._reports.fraction_lost)
 
-    def send_video(self, source: VideoSource) -> None:
-        """Start sending a video source on the (so far silent) video line."""
+    def send_video(self, source: VideoSource, *, after: VideoTrack | None = None) -> None:
+        """Start sending a video source on the (so far silent) video line; ``after`` let go of it."""
         if self._video_sender is None or self._video_attached is None:
             raise LocalProtocolError("this call has no video line")
-        self._video_sender.replaceTrack(VideoTrack(source, self._listener.on_media_error))
+        self._video = VideoTrack(source, self._listener.on_media_error, after=after)
+        self._video_sender.replaceTrack(self._video)
         self._video_attached.set()
 
     def receive_video(self) -> MediaStreamTrack | None:
@@ -376,31 +380,56 @@ class RtcLink(Link):
             self._channel.close()
 
     def stats(self) -> dict[str, Any]:
+        return {
+            "inbound_audio": self._inbound().to_dict(),
+            "outbound_audio": self._outbound().to_dict(),
+            "inbound_video": {"frames_received": self._video_in.frames_received if self._video_in else 0},
+            "candidate_pair": self._pair or aiortc_compat.selected_pair(self._pc),
+            "netem": self._impairment.stats(),
+        }
+
+    def _outbound(self) -> OutboundAudioStats:
         said = OutboundAudioStats(target_bitrate=self._voice.bitrate if self._voice is not None else 0)
         if self._audio is not None and self._reports is not None:
             told = self._reports
             said.packets_sent, said.bytes_sent = self._audio.packets_sent, self._audio.bytes_sent
             said.round_trip_time, said.fraction_lost = told.round_trip_time, told.fraction_lost
             said.packets_lost, said.jitter = told.packets_lost, told.jitter / self._audio.clock_rate
-        return {
-            "inbound_audio": self._inbound().to_dict(),
-            "outbound_audio": said.to_dict(),
-            "inbound_video": {"frames_received": self._video_in.frames_received if self._video_in else 0},
-            "candidate_pair": self._pair or aiortc_compat.selected_pair(self._pc),
-            "netem": self._impairment.stats(),
-        }
+        return said if self._said_before is None else said.since(self._said_before)
 
     def _inbound(self) -> InboundAudioStats:
         if self._playout is not None:
-            return self._playout.stats
-        line = self._timeline
+            heard = self._playout.stats
+            return heard if self._heard_before is None else heard.since(self._heard_before)
+        line = self._timeline  # one for all links of a session
         assert line is not None
         return InboundAudioStats(
             packets_received=line.packets_received, packets_lost=line.packets_lost, bytes_received=line.bytes_received
         )
 
+    @property
+    def conditions(self) -> NetworkConditions:
+        return self._impairment.conditions
+
     def impair(self, conditions: NetworkConditions) -> None:
         self._impairment.conditions = conditions
+
+    @property
+    def was_ready(self) -> bool:
+        return self._open.done() and not self._open.cancelled() and self._open.exception() is None
+
+    def succeed(self, old: Link) -> None:
+        super().succeed(old)
+        assert isinstance(old, RtcLink)
+        self.set_opus(old._opus)
+        self._said_before = old._outbound()
+        if old._playout is not None:
+            self._heard_before = old._inbound()
+        if old._timeline is not None:
+            self._timeline = old._timeline
+        if old._video is not None and self._video_sender is not None:
+            old._video.stop()
+            self.send_video(old._video.source, after=old._video)
 
     # Ending
 
@@ -427,15 +456,15 @@ class RtcLink(Link):
         aiortc_compat.mute(self._pc)
         await self.close()
 
-    def _end(self, reason: Literal["remote", "lost"], detail: str) -> None:
+    def _end(self, reason: Literal["remote", "lost"], detail: str, failure: RtcPeerError | None = None) -> None:
         if self._ended:
             return
         self._ended = True
         self._liveness.close()
-        failure = ConnectionLost(detail)
+        self.failure = failure or ConnectionLost(detail)
         for future in (self._connected, self._open):
             if not future.done():
-                future.set_exception(failure)
+                future.set_exception(self.failure)
         self._listener.on_ended(reason, detail)
 
     def _on_connect_failure(self, exc: Exception) -> None:
@@ -545,7 +574,8 @@ class RtcLink(Link):
         self._listener.on_refused(reason)
         self._oversize += 1
         if self._oversize == OVERSIZE_LIMIT:
-            self._end("lost", f"hung up: the far end sent {OVERSIZE_LIMIT} messages over {MESSAGE_LIMIT} bytes")
+            why = f"hung up: the far end sent {OVERSIZE_LIMIT} messages over {MESSAGE_LIMIT} bytes"
+            self._end("lost", why, RemoteProtocolError(why))
 
 
 def _prefer(line: RTCRtpTransceiver, *codecs: str) -> None:

@@ -146,8 +146,6 @@ class WebSocketLink(Link):
         watchdog: Watchdog | None = WATCHFUL,
     ) -> None:
         self.protocol = protocol
-        self.failure: RtcPeerError | None = None
-        """What ended the connection, unless it was a goodbye; the class says whether trying again may help."""
         self._listener = listener
         self._socket = socket
         self._abort = abort
@@ -386,7 +384,8 @@ class WebSocketLink(Link):
         what = f"a message over {MESSAGE_LIMIT} bytes" if error.code == 1009 else "no valid WebSocket frames"
         self._gone = True
         self._listener.on_refused(what)
-        self._end("lost", f"hung up: the far end sent {what}")
+        why = f"hung up: the far end sent {what}"
+        self._end("lost", why, RemoteProtocolError(why))
 
     async def _take(self, message: Message | SocketClosing) -> None:
         if isinstance(message, SocketClosing):
@@ -543,6 +542,10 @@ class WebSocketLink(Link):
             },
         }
 
+    @property
+    def conditions(self) -> NetworkConditions:
+        return self._out.emulator.conditions
+
     def impair(self, conditions: NetworkConditions) -> None:
         self._out.emulator.conditions = self._in.emulator.conditions = conditions.for_stream()
 
@@ -592,7 +595,7 @@ class WebSocketLink(Link):
         self.excuse(closing or SocketClosing(1008, str(refused)))
         if self._greeted.done():
             self._listener.on_refused(str(refused))
-            self._end("lost", f"hung up: {refused}")
+            self._end("lost", f"hung up: {refused}", refused)
         else:
             self._greeted.set_exception(refused)
 

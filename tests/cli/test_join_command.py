@@ -354,7 +354,7 @@ async def test_agent_that_vanishes_is_a_call_that_failed(mock: MockServer, tmp_p
     )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", code, "join", "orga", mock.url(), "--api-key", mock.api_key, "--duration", "60"),
-        *("--record", str(tmp_path / "call")),
+        *("--no-reconnect", "--record", str(tmp_path / "call")),
         stderr=asyncio.subprocess.PIPE,
     )
     try:

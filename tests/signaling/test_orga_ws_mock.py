@@ -343,7 +343,7 @@ async def test_fault_before_the_session_is_the_error_of_its_kind(mock, fault, ki
 
 @pytest.mark.parametrize(("fault", "reason"), [("hang-up", "remote"), ("vanish", "lost")])
 async def test_fault_in_mid_call_ends_it_once(mock, fault, reason):
-    async with calling(mock) as session:
+    async with calling(mock, reconnect=None) as session:
         mock.faults = [fault]
         await until(lambda: session.events.closed)
     assert [reason] == [closed.reason for closed in of_kind(session, Closed)]
