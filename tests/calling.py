@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from rtcpeer.connecting import accept
 from rtcpeer.protocols import Orga, Side
-from rtcpeer.protocols.http import Answer, HttpRequest, Token
+from rtcpeer.protocols.http import Answer, HttpRequest, IceServer, Token
 from rtcpeer.session import Session
+from rtcpeer.transports.ice_options import IceOptions
 from signaling.scenario import Line, Scenario, Turn
 
 DEADLINE = 15.0
@@ -53,24 +54,31 @@ def loudest_frequency(pcm: NDArray[np.int16], sample_rate: int = 48_000) -> floa
 
 
 @asynccontextmanager
-async def answering(answer: Callable[[str], str] = lambda sdp: sdp) -> AsyncIterator[tuple[str, list[Session]]]:
+async def answering(
+    answer: Callable[[str], str] = lambda sdp: sdp,
+    *,
+    host: str = "127.0.0.1",
+    ice_servers: Sequence[IceServer] = (),
+    ice: IceOptions | None = None,
+) -> AsyncIterator[tuple[str, list[Session]]]:
     """A far end without an agent: yields its URL, and the sessions that called, to do with as a test likes.
 
     Args:
         answer: Makes what the caller gets of the SDP answer.
+        ice_servers: Of this end and of the caller's.
     """
     sessions: list[Session] = []
 
     async def token(request: web.Request) -> web.Response:
         return respond(Orga.token_response(Token("token")))
 
-    async def ice(request: web.Request) -> web.Response:
-        return respond(Orga.ice_response(()))
+    async def ice_config(request: web.Request) -> web.Response:
+        return respond(Orga.ice_response(tuple(ice_servers)))
 
     async def call(request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
         offer = Orga.parse_offer(HttpRequest("POST", request.path, headers, await request.read()))
-        session, sdp = await accept(Orga(Side.SERVER, offer.params), offer.sdp)
+        session, sdp = await accept(Orga(Side.SERVER, offer.params), offer.sdp, ice_servers=ice_servers, ice=ice)
         sessions.append(session)
         return respond(Orga.answer_response(Answer(answer(sdp), "conv_test")))
 
@@ -79,9 +87,9 @@ async def answering(answer: Callable[[str], str] = lambda sdp: sdp) -> AsyncIter
 
     app = web.Application()
     app.router.add_post(Orga.profile.paths["token"], token)
-    app.router.add_get(Orga.profile.paths["ice"], ice)
+    app.router.add_get(Orga.profile.paths["ice"], ice_config)
     app.router.add_post(Orga.profile.paths["call"], call)
-    async with serving(app) as url:
+    async with serving(app, host) as url:
         try:
             yield url, sessions
         finally:
@@ -89,13 +97,13 @@ async def answering(answer: Callable[[str], str] = lambda sdp: sdp) -> AsyncIter
 
 
 @asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
-    """Serve an application on loopback; yields its URL."""
+async def serving(app: web.Application, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """Serve an application, on loopback unless told otherwise; yields its URL."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, host, 0).start()
+        yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 

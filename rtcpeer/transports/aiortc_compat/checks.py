@@ -15,6 +15,8 @@ from .turn import FIRST_RETRY
 
 AGAIN = 3
 """How often a check under way is repeated because the other side's check has come."""
+DIRECT_HEAD_START = 0.15
+"""Seconds that a pair with a relay in it waits where there are others: for their first check, and its repetition."""
 CHANNELS = 16
 """So many addresses of the far end are bound to channels ahead of the checks."""
 
@@ -64,9 +66,11 @@ class CheckingProtocol(StunProtocol):
 def check_quickly(pc: RTCPeerConnection) -> None:
     """Have this side's checks go out as soon as they can arrive; candidates need not have been gathered.
 
-    Works around three things in aioice: a check that comes while ours is under way does not make us check again
+    Works around four things in aioice: a check that comes while ours is under way does not make us check again
     (RFC 8445, 7.3.1.4), so that a first check which a NAT or a relay dropped costs half a second; a relay's channels
-    are bound one by one, when it is the turn of each; and the end of checking is noticed up to 20 ms late.
+    are bound one by one, when it is the turn of each; the end of checking is noticed up to 20 ms late; and the
+    controlling side takes the first pair that answers, and keeps it, which between two NATs is the relayed one though
+    a direct way opens a moment later.
     """
     for transport in ice_transports(pc):
         _Checks(transport._connection)
@@ -79,6 +83,9 @@ class _Checks:
         self._connection = connection
         self._on_check = connection.check_incoming
         connection.check_incoming = self._check_incoming
+        self._start = connection.check_start_task
+        connection.check_start_task = self._check_start_task
+        self._relays_from = 0.0
         connection.connect = self._connect
 
     def _check_incoming(self, message: stun.Message, addr: tuple[str, int], protocol: CheckingProtocol) -> None:
@@ -91,6 +98,21 @@ class _Checks:
             ):
                 protocol.check_again(addr)
 
+    def _check_start_task(self, pair: CandidatePair) -> None:
+        if not self._is_held(pair):
+            self._start(pair)
+
+    def _is_held(self, pair: CandidatePair) -> bool:
+        """Whether a pair has to wait for better ones; aioice offers it again every 20 ms."""
+        if not self._connection.ice_controlling or not _is_relayed(pair):
+            return False
+        if asyncio.get_running_loop().time() >= self._relays_from:
+            return False
+        return any(
+            not _is_relayed(other) and other.state != CandidatePair.State.FAILED
+            for other in self._connection._check_list
+        )
+
     async def _connect(self) -> None:
         """``Connection.connect``, but for the channels and for being woken when it is done."""
         connection = self._connection
@@ -102,6 +124,7 @@ class _Checks:
             connection._pair_remote_candidate(candidate)
         connection.sort_check_list()
         connection._unfreeze_initial()
+        self._relays_from = asyncio.get_running_loop().time() + DIRECT_HEAD_START
         channels = [asyncio.create_task(bind) for bind in self._channels()]
         try:
             completed = await self._check()
@@ -133,3 +156,7 @@ class _Checks:
     def _channels(self) -> list[Coroutine[Any, Any, None]]:
         pairs = [pair for pair in self._connection._check_list if pair.protocol.client is not None]
         return [pair.protocol.client.open_channel(pair.remote_addr) for pair in pairs[:CHANNELS]]
+
+
+def _is_relayed(pair: CandidatePair) -> bool:
+    return "relay" in (pair.local_candidate.type, pair.remote_candidate.type)

@@ -92,6 +92,7 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_remote_candidates",
         "_unfreeze_initial",
         "check_incoming",
+        "check_start_task",
         "query_consent",
         "sort_check_list",
         "_queue",
