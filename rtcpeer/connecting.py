@@ -25,7 +25,7 @@ from .protocols.base import Side, VoiceProtocol
 from .protocols.rtc import RtcProtocol
 from .protocols.websocket import WebSocketProtocol
 from .reconnect import Backoff
-from .reconnecting import Reconnector
+from .reconnecting import Reconnector, check_session_limit
 from .session import Session
 from .transports.gathering import GATHER_TIMEOUT, IcePolicy
 from .transports.http import check_http_url, redact_url
@@ -66,6 +66,7 @@ def connect(
     open_timeout: float | None = 30.0,
     watchdog: Watchdog | None = WATCHFUL,
     reconnect: Backoff | None = _PATIENT,
+    session_limit: float | None = None,
     on_session: Callable[[Session], None] | None = None,
 ) -> Connecting:
     """Join a session: ``async with connect(…) as session`` or ``session = await connect(…)``.
@@ -102,6 +103,8 @@ def connect(
             ``None`` leaves it to the transport, which takes half a minute.
         reconnect: When to try again after the connection broke; ``None``: never, and never with a ``token`` that is a
             plain string and opens one call. docs/reconnecting.md says what goes on and what is lost.
+        session_limit: Seconds after which the service is known to end a session: another connection takes over
+            before. None of the protocols says that it has one.
         on_session: Called with the session before anything is sent, to watch it open.
 
     Raises:
@@ -113,6 +116,11 @@ def connect(
         raise ConfigurationError(f'audio={audio!r}: give "pcm" or "packets"')
     if record_received and record is None:
         raise ConfigurationError("record_received needs a folder: give record=")
+    if session_limit is not None:
+        check_session_limit(session_limit)
+        spent = isinstance(token, str) and not (found.profile.token_stays or found.profile.resumes)
+        if reconnect is None or spent:
+            raise ConfigurationError("session_limit needs reconnect, and a credential that opens more than one call")
     full = issubclass(found, WebSocketProtocol) and urlsplit(url).scheme in ("ws", "wss")
     credentials = sum(each is not None for each in (api_key, token, session_config_url))
     if credentials > 1 or (credentials == 0 and not full):
@@ -171,8 +179,11 @@ def connect(
         else:
             assert isinstance(session.protocol, RtcProtocol)
             opening = RtcOpening(session, session.protocol, options(picture))
+        reconnector = None
         if reconnect is not None and opening.repeatable:
-            Reconnector(session, opening, reconnect, attempt_timeout=open_timeout)
+            reconnector = Reconnector(
+                session, opening, reconnect, attempt_timeout=open_timeout, session_limit=session_limit
+            )
         deadline = asyncio.timeout(open_timeout)
         try:
             if record is not None:
@@ -188,6 +199,8 @@ def connect(
                 on_session(session)
             async with deadline:
                 await opening.run()
+            if reconnector is not None:
+                reconnector.opened()
         except BaseException as exc:
             failure: BaseException = exc
             if deadline.expired() and isinstance(exc, TimeoutError) and open_timeout is not None:

@@ -151,14 +151,14 @@ class Recovered(Event):
 
 @dataclass(frozen=True, slots=True)
 class Reconnecting(Event):
-    """The connection broke; another is tried after a pause. What is said meanwhile is lost."""
+    """The connection broke, or is about to end (``session_limit``); another is tried after a pause."""
 
     attempt: int
     """From 1."""
     delay: float
     """Seconds until it."""
     reason: str
-    """Why the connection broke."""
+    """Why the connection broke; from the second attempt on, why the one before it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class Reconnected(Event):
     state_restored: bool
     """The far end took it for the same session; otherwise it begins anew."""
     gap: float
-    """Seconds without a connection."""
+    """Seconds since the loss was noticed; 0 when the new connection was there before the old one ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import logging
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Literal
 
-from .errors import ConnectionLost, MediaError, OpenTimeout, RtcPeerError, SignalingError
-from .events import PhaseCompleted, Reconnected, Reconnecting
+from .errors import ConfigurationError, ConnectionLost, MediaError, OpenTimeout, RtcPeerError, SignalingError
+from .events import ErrorReported, PhaseCompleted, Reconnected, Reconnecting
 from .opening import Opening
 from .protocols.websocket import WebSocketProtocol
 from .reconnect import Backoff
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 STABLE = 10.0
 """Seconds after which a connection that breaks has worked; before that, the attempts go on where they were."""
+SPARE = 30.0
+"""Seconds before a session's known end at which the next connection is begun; a quarter of a short one."""
 HELD = 1000
 """Reports of a link that is not in use yet: of more than that the oldest are forgotten."""
 
@@ -44,7 +48,7 @@ class Attempt:
     def start_audio(self) -> None:
         """It runs."""
 
-    def adopt(self, began: float, *, restored: bool) -> None:
+    def adopt(self, gap: float, *, restored: bool) -> None:
         """Let the session go on over this link, and tell it what was reported meanwhile.
 
         Raises:
@@ -57,10 +61,11 @@ class Attempt:
         self._held = None
         if self.conversation_id is not None:
             session.conversation_id = self.conversation_id
-        session.report(Reconnected(restored, round(session.now() - began, 4)))
+        session.report(Reconnected(restored, round(gap, 4)))
         for report in held:
             report()
-        session.repeat_settings()
+        with contextlib.suppress(ConnectionLost):  # which the link reports itself
+            session.repeat_settings()
 
     # Its link's reports (LinkListener)
 
@@ -97,6 +102,7 @@ class Reconnector:
     Args:
         opening: The way up that the session came.
         attempt_timeout: Seconds for each attempt; ``None``: no limit but the budget's.
+        session_limit: Seconds after which the far end ends each connection.
     """
 
     def __init__(
@@ -106,12 +112,15 @@ class Reconnector:
         backoff: Backoff,
         *,
         attempt_timeout: float | None,
+        session_limit: float | None = None,
         rng: Callable[[], float] = random.random,
     ) -> None:
         self._session = session
         self._opening = opening
         self._backoff = backoff
         self._attempt_timeout = attempt_timeout
+        self._limit = session_limit
+        self._rotation: asyncio.TimerHandle | None = None
         self._rng = rng
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -122,6 +131,25 @@ class Reconnector:
         session.on_lost = self._on_lost
         session.on_close(self._stop)
 
+    def opened(self) -> None:
+        """The session has its first link; called once, by whoever opened it."""
+        if self._limit is not None:
+            loop = asyncio.get_running_loop()
+            self._rotation = loop.call_later(self._limit - _spare(self._limit), self._start, self._rotate)
+
+    def _start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        """Do this and nothing else: only one link is being made at a time."""
+        self._cancel()
+        task = asyncio.get_running_loop().create_task(work(*args), name="rtcpeer reconnecting")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _cancel(self) -> None:
+        if self._rotation is not None:
+            self._rotation.cancel()
+        for task in self._tasks:
+            task.cancel()
+
     def _on_lost(self, detail: str) -> bool:
         link = self._session.link
         assert link is not None
@@ -129,15 +157,12 @@ class Reconnector:
             return False
         if self._session.now() - self._back_at >= STABLE:
             self._delays = enumerate(self._backoff.delays(self._rng), 1)
-        task = asyncio.get_running_loop().create_task(self._run(link, detail), name="rtcpeer reconnecting")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._start(self._run, link, detail)
         return True
 
     async def _stop(self) -> None:
         tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
+        self._cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
@@ -163,13 +188,37 @@ class Reconnector:
             self._failure = exc
             self._give_up(detail)
         else:
-            # Nothing is awaited between the moment it was ready and this: what happens to it from now on is news.
-            assert attempt.link is not None
-            self._back_at = session.now()
-            try:
-                attempt.adopt(began, restored=_same_session(old, attempt.link))
-            except ConnectionLost:  # it was closed meanwhile
-                self._close(attempt.link)
+            self._adopt(attempt, old, session.now() - began)
+
+    async def _rotate(self) -> None:
+        """Make the next connection before the far end ends this one, which serves until then."""
+        session, old, limit = self._session, self._session.link, self._limit
+        assert old is not None
+        assert limit is not None
+        spare = _spare(limit)
+        self._failure = OpenTimeout("there was no time for an attempt")
+        self._delays = enumerate(itertools.chain([0.0], self._backoff.delays(self._rng)), 1)
+        try:
+            async with asyncio.timeout(spare):
+                why = f"the session's {limit:g} s are nearly over"
+                attempt = await self._try(old, why, session.now() + spare)
+        except (TimeoutError, RtcPeerError):
+            why = f"the session is about to end, and there is no other connection: {self._failure}"
+            session.report(ErrorReported(why, code="session-limit"))
+        else:
+            self._adopt(attempt, old, 0.0)
+            self._close(old)
+
+    def _adopt(self, attempt: Attempt, old: Link, gap: float) -> None:
+        # Nothing was awaited between the moment it was ready and this: what happens to it from now on is news.
+        assert attempt.link is not None
+        self._back_at = self._session.now()
+        try:
+            attempt.adopt(gap, restored=_same_session(old, attempt.link))
+        except ConnectionLost:  # it was closed meanwhile
+            self._close(attempt.link)
+        else:
+            self.opened()
 
     def _give_up(self, detail: str) -> None:
         tried = f"{self._attempts} attempt{'' if self._attempts == 1 else 's'}"
@@ -217,6 +266,16 @@ class Reconnector:
             # A user's own token source, which may need the same network.
             logger.warning("reconnecting failed", exc_info=exc)
             raise SignalingError(f"the attempt failed here: {type(exc).__name__}") from exc
+
+
+def check_session_limit(seconds: float) -> None:
+    """Raises ConfigurationError: nothing could be done in that time."""
+    if not 1.0 <= seconds < math.inf:
+        raise ConfigurationError(f"session_limit is {seconds}: give a second or more, or None")
+
+
+def _spare(limit: float) -> float:
+    return min(SPARE, limit / 4)
 
 
 def _same_session(old: Link, new: Link) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -67,6 +68,8 @@ class MockServer:
             the scenario's agent says, again and again.
         audio_batch: Frames of 20 ms in each message of it.
         record: A folder for one call folder a call; its audio has left what the mock said, right what it heard.
+        session_limit: Seconds that a call may last; then the mock hangs up, with a goodbye. ``None``: as long as it
+            likes.
         max_calls: At once; one more is refused with 429. Beyond loopback a quarter of them, from one address, may be
             calls that are not up yet.
         open_timeout: Seconds that a call has to come up, once it was answered; then its place is free again.
@@ -102,6 +105,7 @@ class MockServer:
         record: Path | None = None,
         tls: ssl.SSLContext | None = None,
         max_calls: int = 64,
+        session_limit: float | None = None,
         open_timeout: float = 10.0,
         rate_limit: float | None = RATE_LIMIT,
         max_connections: int = 1000,
@@ -118,6 +122,8 @@ class MockServer:
             turn_credentials(turn_secret, now=0.0)  # refuses an empty one
         if not 0 < max_calls < RECORDS:
             raise ConfigurationError(f"max_calls is {max_calls}: give 1 to {RECORDS - 1}")
+        if session_limit is not None and not 0 < session_limit < math.inf:
+            raise ConfigurationError(f"session_limit is {session_limit}: give some seconds, or None")
         if not 0 < open_timeout <= 600:
             raise ConfigurationError(f"open_timeout is {open_timeout:g} s: give more than none, and 600 s at most")
         if not 1 <= audio_batch <= 50:
@@ -143,6 +149,7 @@ class MockServer:
             netem=netem,
             seed=seed,
             record=_writable(record),
+            session_limit=session_limit,
             clock=clock,
         )
         reception = Reception(

@@ -39,6 +39,7 @@ class Switchboard:
     Args:
         seed: Of the ids that calls get and of their networks.
         record: A folder for one call folder a call.
+        session_limit: Seconds that a call may last; then it is hung up on, with a goodbye.
         clock: Unix time in seconds.
     """
 
@@ -52,6 +53,7 @@ class Switchboard:
         netem: str | NetworkConditions | None,
         seed: int,
         record: Path | None,
+        session_limit: float | None,
         clock: Callable[[], float],
     ) -> None:
         self.places = places
@@ -65,6 +67,7 @@ class Switchboard:
         self._netem = NetworkConditions.of(netem)
         self._ids = random.Random(seed)
         self._record = record
+        self._session_limit = session_limit
         self._clock = clock
         self._calls: list[Call] = []
         self._progress: dict[str, int] = {}
@@ -166,6 +169,8 @@ class Switchboard:
         def opened() -> None:
             place.opened()
             strikes.append(loop.call_later(STRIKE_AFTER, self._strike, call))
+            if self._session_limit is not None:
+                strikes.append(loop.call_later(self._session_limit, self._time_is_up, call))
 
         try:
             await call.run(opened)
@@ -175,6 +180,9 @@ class Switchboard:
             place.leave()
             del self.running[call]
             logger.info("call over: id=%s failure=%s", call.id, call.failure is not None)
+
+    def _time_is_up(self, call: Call) -> None:
+        self._send_off(call.hang_up())
 
     def _strike(self, call: Call) -> None:
         """Let the faults of the session happen to a call that is up."""

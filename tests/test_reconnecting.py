@@ -520,6 +520,77 @@ def video_lasts(path: Path) -> float:
     return times[-1] - times[0]
 
 
+# A known end of the session: the mock's is a second later than we are told, for machines that are busy
+
+
+async def test_another_connection_takes_over_before_the_service_ends_the_session(tmp_path: Path) -> None:
+    """Twice; and the one that was left said goodbye before its time was up."""
+    async with (
+        MockServer(scenario=greeting_scenario(tmp_path), session_limit=3.0) as mock,
+        calling(mock, session_limit=2.0) as session,
+    ):
+        playback = await session.play(rtcpeer.ToneSource(USER))
+        await back(session, 2)
+        assert not session.events.closed
+        assert [0.0, 0.0] == [each.gap for each in of_kind(session, Reconnected)]
+        assert [] == of_kind(session, Degraded)
+        assert 0.0 == playback.unsent
+        await until(lambda: [call.state for call in mock.calls[:2]] == ["closed", "closed"])
+        # We hung up on it, not it on us.
+        assert ["remote", "remote"] == [call.to_dict()["closed"]["reason"] for call in mock.calls[:2]]
+        assert 0.0 == session.stats()["reconnections"]["gaps"]
+
+
+async def test_over_websocket_too(tmp_path: Path) -> None:
+    async with (
+        MockServer(scenario=greeting_scenario(tmp_path), session_limit=3.0) as mock,
+        calling(mock, "orbitali", params={"agent_id": "a"}, session_limit=2.0) as session,
+    ):
+        assert 0.0 == (await back(session)).gap
+        await until(lambda: mock.calls[0].state == "closed")
+        await until(lambda: len(agent_began(session)) == 2)
+        assert not session.events.closed
+
+
+async def test_a_service_that_ends_the_session_unexpectedly_has_hung_up(tmp_path: Path) -> None:
+    async with MockServer(scenario=greeting_scenario(tmp_path), session_limit=0.3) as mock, calling(mock) as session:
+        assert "remote" == (await session.wait_for(Closed, timeout=DEADLINE)).reason
+
+
+async def test_when_no_other_connection_can_be_had_the_session_ends_at_its_end(tmp_path: Path) -> None:
+    async with (
+        MockServer(scenario=greeting_scenario(tmp_path), session_limit=3.0) as mock,
+        calling(mock, session_limit=2.0, reconnect=Backoff(initial=0.05, jitter=0.0)) as session,
+    ):
+        await until(lambda: mock.calls[0].state == "open")
+        mock.faults = ["calls-500"]
+        closed = await session.wait_for(Closed, timeout=DEADLINE)
+        assert "remote" == closed.reason
+        assert len(of_kind(session, Reconnecting)) >= 2
+        assert "500" in of_kind(session, rtcpeer.ErrorReported)[0].message
+
+
+async def test_a_session_that_breaks_while_it_is_taken_over_comes_back(mock: MockServer) -> None:
+    async with calling(mock, session_limit=DEADLINE / 5) as session:
+        await until(lambda: mock.calls[0].state == "open")
+        mock.faults = ["calls-slow"]
+        await session.wait_for(Reconnecting, timeout=DEADLINE)
+        await mock.calls[0].vanish()
+        await session.wait_for(Degraded, timeout=DEADLINE)
+        mock.faults = []
+        assert (await back(session)).gap > 0
+        await until(lambda: mock.calls[-1].state == "open")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"session_limit": 0.0}, {"session_limit": float("inf")}, {"reconnect": None}, {"api_key": None, "token": "t"}],
+)
+async def test_a_limit_that_nothing_can_be_done_about_is_refused(mock: MockServer, given: dict[str, Any]) -> None:
+    with pytest.raises(rtcpeer.ConfigurationError, match="session_limit"):
+        calling(mock, **{"session_limit": 60.0} | given)
+
+
 # Commands, by kind
 
 

@@ -89,6 +89,10 @@ def join(
     no_reconnect: Annotated[
         bool, typer.Option("--no-reconnect", help="A connection that breaks is the end of the call.")
     ] = False,
+    session_limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="The service ends a session then: another takes over before."),
+    ] = None,
     netem: Annotated[
         str | None,
         typer.Option(metavar="CONDITIONS", help="A bad network, both ways: loss=5%,delay=40ms,jitter=20ms, …"),
@@ -134,6 +138,7 @@ def join(
         record_received=record_received,
         netem=netem,
         reconnect=None if no_reconnect else Backoff(),
+        session_limit=session_limit,
         on_session=console.watch,
     )
 

@@ -56,6 +56,10 @@ def mock(
     max_calls: Annotated[
         int, typer.Option(metavar="N", min=1, max=99, help="Calls at once; one more gets 429.")
     ] = 64,
+    session_limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.1, help="How long a call may last: then we hang up, with a goodbye."),
+    ] = None,
     rate_limit: Annotated[
         float,
         typer.Option(metavar="N", min=0, help="Requests a minute from one address, a sixth at once; 0 for no limit."),
@@ -112,6 +116,7 @@ def mock(
         audio_batch=audio_batch,
         record=record,
         max_calls=max_calls,
+        session_limit=session_limit,
         rate_limit=rate_limit or None,
         tls=server_tls(tls_cert, tls_key),
     )
