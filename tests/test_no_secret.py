@@ -294,16 +294,10 @@ async def server(witness: Witness, *arguments: str, **environment: str) -> Async
 
 
 async def test_the_commands_print_no_secret(witness, tmp_path):
-    mock_options = (
-        "--turn-secret",
-        TURN_SECRET,
-        "--ice-server",
-        "turn:127.0.0.1:9",
-        "--record",
-        str(tmp_path / "mock"),
-    )
+    mock_options = ("--ice-server", "turn:127.0.0.1:9", "--record", str(tmp_path / "mock"))
+    secrets = {"RTCPEER_API_KEY": KEY, "RTCPEER_TURN_SECRET": TURN_SECRET}
     async with (
-        server(witness, "mock", *mock_options, RTCPEER_API_KEY=KEY) as mock,
+        server(witness, "mock", *mock_options, **secrets) as mock,
         server(witness, "proxy", "--upstream", mock, RTCPEER_API_KEY=KEY) as proxy,
     ):
         async with aiohttp.ClientSession() as client, client.get(proxy) as response:

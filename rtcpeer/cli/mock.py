@@ -35,7 +35,12 @@ def mock(
         list[str] | None, typer.Option(metavar="URL", help="A STUN or TURN URL to give to callers; repeatable.")
     ] = None,
     turn_secret: Annotated[
-        str | None, typer.Option(help="What the TURN server shares with us: its static-auth-secret.")
+        str | None,
+        typer.Option(
+            envvar="RTCPEER_TURN_SECRET",
+            show_default=False,
+            help="What the TURN server shares with us: its static-auth-secret. Better in the environment than here.",
+        ),
     ] = None,
     interface: Annotated[str | None, typer.Option(metavar="NAME|ADDRESS", help=INTERFACE)] = None,
     udp_ports: Annotated[str | None, typer.Option(metavar="A-B", help=UDP_PORTS)] = None,
