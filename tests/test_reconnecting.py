@@ -206,6 +206,25 @@ async def test_a_token_that_is_a_string_opens_one_call(mock: MockServer) -> None
         assert [] == of_kind(session, Reconnecting)
 
 
+async def test_a_password_is_good_for_as_many_sockets_as_one_likes(tmp_path: Path) -> None:
+    async with MockServer(scenario=greeting_scenario(tmp_path)) as mock:
+        password = mock.tokens.password
+        async with calling(mock, "orgo", params={"computer_id": "c"}, api_key=None, token=password) as session:
+            await vanish(mock)
+            await back(session)
+
+
+async def test_a_far_end_that_we_hung_up_on_is_not_called_again(tmp_path: Path) -> None:
+    """It says ten megabytes at once."""
+    async with (
+        MockServer(scenario=greeting_scenario(tmp_path), faults=["huge-event"]) as mock,
+        calling(mock, "orga-ws", watchdog=None) as session,
+    ):
+        closed = await session.wait_for(Closed, timeout=DEADLINE)
+        assert ("lost", True) == (closed.reason, "hung up" in closed.detail)
+        assert [] == of_kind(session, Reconnecting)
+
+
 async def test_a_token_source_is_asked_again_and_may_fail_once(mock: MockServer) -> None:
     asked: list[int] = []
     async with rtcpeer.SessionConfigClient(mock.url(), mock.api_key) as client:
