@@ -29,7 +29,7 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /calls rtcpeer 
 ENV PATH=/opt/rtcpeer/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /calls
 USER 10001:10001
-# The HTTP side. Media is UDP on ports of the kernel's choice: run with --network host, or offer a TURN server.
+# The HTTP side. Media is UDP on ports of the kernel's choice: run with --network host, or see --udp-ports, --advertise-ip.
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["python", "/opt/rtcpeer/healthcheck.py"]
 ENTRYPOINT ["rtcpeer"]

@@ -25,18 +25,25 @@ from test_doctor_nat import namespace, run
 
 Nat = Literal["none", "cone", "symmetric"]
 TURN = "10.80.11.1"
+PUBLISHED = (47_000, 47_009)
+"""UDP ports of the right router."""
 CREDENTIALS = {"username": "ann", "credential": "s3cret"}
 RULES = {"none": "", "cone": "masquerade", "symmetric": "masquerade fully-random"}
 
 
 @dataclass
 class Lab:
+    left: Host
+    right: Host
     natl: Host
     natr: Host
     caller: Process
 
     async def become(self, left: Nat, right: Nat, *, udp: bool = True) -> None:
-        """Make the routers such NATs; with ``udp=False`` the left one lets no UDP through."""
+        """Make the routers such NATs; with ``udp=False`` the left one lets no UDP through.
+
+        A cone on the right has ``PUBLISHED`` mapped to the host behind it, as a container's ports are.
+        """
         for router, kind in ((self.natl, left), (self.natr, right)):
             rules = ["flush ruleset", "add table ip n"]
             if kind != "none":
@@ -45,11 +52,17 @@ class Lab:
                     f"add rule ip n p oifname wan {RULES[kind]}",
                     # Nobody outside begins, nor is an address of the inside known there.
                     "add chain ip n f { type filter hook forward priority 0; }",
+                    "add rule ip n f ct status dnat accept",
                     "add rule ip n f iifname wan ct state new drop",
                     # If the router itself answered a packet that comes too early, conntrack would give its port away.
                     "add chain ip n i { type filter hook input priority 0; }",
                     "add rule ip n i iifname wan ct state new drop",
                 ]
+                if router is self.natr and kind == "cone":
+                    rules += [
+                        "add chain ip n d { type nat hook prerouting priority -100; }",
+                        f"add rule ip n d iifname wan udp dport {PUBLISHED[0]}-{PUBLISHED[1]} dnat to 10.80.2.2",
+                    ]
                 if router is self.natl and not udp:
                     rules.append("add rule ip n f meta l4proto udp drop")
             await run(router, "nft", "; ".join(rules))
@@ -89,7 +102,7 @@ async def nat_lab() -> AsyncIterator[Lab]:
             {"urls": [f"stun:{TURN}:3478", f"turn:{TURN}:3478", f"turn:{TURN}:3478?transport=tcp"]} | CREDENTIALS
         ]
         url = await stack.enter_async_context(called(right, "10.81.0.2", ice_servers=servers, interface="eth0"))
-        yield Lab(natl, natr, await stack.enter_async_context(calling(left, url, interface="eth0")))
+        yield Lab(left, right, natl, natr, await stack.enter_async_context(calling(left, url, interface="eth0")))
 
 
 @asynccontextmanager

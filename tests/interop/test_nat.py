@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from nat_lab import Lab, cable, called, calling, nat_lab
+from nat_lab import PUBLISHED, Lab, cable, called, calling, nat_lab
 from test_doctor_nat import namespace
 
 
@@ -71,6 +71,26 @@ def test_without_a_path_the_error_says_what_was_tried(network):
     assert "we offered 1 host" in found["error"]
     assert "the far end 1 host" in found["error"]
     assert "stun:10.80.11.1:3478: no answer in 0.01" in found["error"]
+
+
+def test_published_ports_and_an_advertised_address_let_a_container_be_called(network):
+    runner, lab = network
+    mapped = {"interface": "eth0", "udp_ports": PUBLISHED, "advertise_ip": "10.80.12.2"}
+
+    async def call_the_container() -> dict:
+        await lab.become("none", "cone")
+        async with (
+            called(lab.right, "10.81.0.2", ice_servers=[], **mapped) as url,
+            calling(lab.left, url, interface="eth0") as caller,
+        ):
+            return json.loads(await caller.ask("{}"))
+
+    found = runner.run(call_the_container())
+
+    address, _, port = found["remote"].partition(":")
+    assert ("host", "10.80.12.2") == (found["remote_type"], address)
+    assert PUBLISHED[0] <= int(port) <= PUBLISHED[1]
+    assert found["heard"]
 
 
 async def test_over_ipv6_alone_a_call_connects():
