@@ -59,6 +59,8 @@ from .watchdog import WATCHFUL, Watchdog
 
 logger = logging.getLogger(__name__)
 
+CLOSE_DEADLINE = 5.0
+"""Seconds for a goodbye."""
 MESSAGE_LIMIT = 1024 * 1024
 """Bytes. A longer DataChannel message is refused without being kept."""
 OVERSIZE_LIMIT = 16
@@ -444,11 +446,12 @@ class RtcLink(Link):
             self._video_sender.track.stop()
         self._impairment.close()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(CLOSE_DEADLINE):
                 await self._stop_connecting()
                 await self._pc.close()
         except TimeoutError:
-            logger.warning("the peer connection did not close within 5 s")
+            logger.warning("the peer connection did not close within %g s: it is torn down", CLOSE_DEADLINE)
+            aiortc_compat.tear_down(self._pc)
 
     async def abandon(self) -> None:
         """Vanish without a goodbye, as a killed process does."""

@@ -23,11 +23,12 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcsctptransport import DataChunk, InboundStream
+from aiortc.rtcsctptransport import CookieAckChunk, DataChunk, InboundStream
 from aiortc.rtp import RtcpByePacket, RtcpPacket, RtcpSdesPacket, RtcpSrPacket
 from calling import AGENT, DEADLINE, Belongings, loudest_frequency, nothing_left_since, open_sockets, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from OpenSSL import SSL
 from stock import STOCK, stock_call, stock_peer
 
 from rtcpeer.audio.packets import OpusPacket
@@ -502,6 +503,31 @@ def test_aiortc_that_lost_a_private_name_is_refused_at_import(monkeypatch: pytes
     )
     with pytest.raises(ImportError, match=r"this aiortc/aioice has no RTCPeerConnection\._gone"):
         aiortc_compat.names.check()
+
+
+@pytest.mark.parametrize("failure", [ConnectionError("not connected"), SSL.Error([("SSL routines", "", "shutdown")])])
+async def test_a_timer_of_sctp_that_sends_after_the_goodbye_is_no_error(failure: Exception):
+    async def refuse(data: bytes) -> None:
+        raise failure
+
+    async with offered() as (link, _):
+        sctp: Any = link._pc.sctp
+        sctp.transport._send_data = refuse
+        sctp._remote_port = 5000
+
+        await sctp._send_chunk(CookieAckChunk())
+
+
+async def test_a_connection_that_does_not_close_in_time_is_torn_down(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("rtcpeer.transports.webrtc.CLOSE_DEADLINE", 0.05)
+    async with offered() as (link, answer):
+        await accept_and_connect(link, answer)
+        private: Any = link._pc.getTransceivers()[0].sender
+        monkeypatch.setattr(private, "stop", asyncio.Event().wait)
+    # The fixture looks for tasks and sockets.
+    assert ["the peer connection did not close within 0.05 s: it is torn down"] == caplog.messages
 
 
 async def test_send_path_that_would_wait_is_an_error_rather_than_a_leak():

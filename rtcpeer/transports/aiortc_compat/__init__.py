@@ -10,6 +10,7 @@ from . import names
 from .audio import AudioReceiver, AudioSender
 from .channel import BoundedStream, ReassemblyBounds, guard_channel
 from .checks import check_quickly
+from .closing import tear_down
 from .connecting import watch_connecting
 from .consent import ask_for_life, watch_life, watch_send_errors
 from .direct import receive_directly
@@ -45,6 +46,7 @@ __all__ = [
     "receive_directly",
     "relay_round_trip",
     "selected_pair",
+    "tear_down",
     "try_allocation",
     "watch_connecting",
     "watch_life",

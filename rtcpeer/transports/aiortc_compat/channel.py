@@ -12,11 +12,13 @@ from aiortc.rtcsctptransport import (
     SCTP_DATA_FIRST_FRAG,
     SCTP_DATA_LAST_FRAG,
     SCTP_DATA_UNORDERED,
+    Chunk,
     DataChunk,
     InboundStream,
     tsn_plus_one,
 )
 from aiortc.utils import uint16_add, uint32_gte
+from OpenSSL import SSL
 
 from .. import sctp as wire
 
@@ -30,7 +32,7 @@ def guard_channel(
 
     aiortc reassembles without any limit (its receive window is advertised but not enforced), and lets an assertion
     or a bad UTF-8 text out of its receive loop, which closes the whole connection. What ``sctp.fault``
-    names is worse.
+    names is worse. What its timers can't send any more, it leaves to the loop to complain of.
 
     Args:
         on_oversize, on_malformed: Called with the reason, once a message, or a packet that is malformed as such.
@@ -52,7 +54,7 @@ def guard_channel(
         return streams[stream_id]
 
     receive_packet, receive_chunk = sctp._handle_data, sctp._receive_data_chunk
-    receive_message = sctp._data_channel_receive
+    receive_message, send_chunk = sctp._data_channel_receive, sctp._send_chunk
 
     async def receive_sound_packet(packet: bytes) -> None:
         if (fault := wire.fault(packet, sctp._local_tsn)) is not None:
@@ -78,11 +80,19 @@ def guard_channel(
         except (AssertionError, UnicodeDecodeError, struct.error) as exc:
             on_malformed(f"malformed DataChannel message of {len(data)} bytes: {type(exc).__name__}")
 
+    async def send_chunk_while_connected(chunk: Chunk) -> None:
+        # Timers send from tasks that nobody looks at, and so they do when DTLS has said goodbye just before.
+        try:
+            await send_chunk(chunk)
+        except (ConnectionError, SSL.Error) as exc:
+            logger.debug("an SCTP chunk was not sent: %s", exc)
+
     sctp._inbound_streams_max = wire.STREAMS
     sctp._handle_data = receive_sound_packet
     sctp._get_inbound_stream = bounded_stream
     sctp._receive_data_chunk = receive_chunk_within_bounds
     sctp._data_channel_receive = receive_message_guarded
+    sctp._send_chunk = send_chunk_while_connected
 
 
 class ReassemblyBounds:

@@ -24,6 +24,8 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_send_keyframe",
         "_ssrc",
         "_RTCRtpSender__mid",
+        "_RTCRtpSender__rtp_task",
+        "_RTCRtpSender__rtcp_task",
         "_RTCRtpSender__rtp_started",
         "_RTCRtpSender__rtp_exited",
         "_RTCRtpSender__rtp_header_extensions_map",
@@ -59,6 +61,7 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_rx_srtp",
         "_send_rtp",
         "_state",
+        "_task",
         "_tx_srtp",
     ),
     RTCSctpTransport: (
@@ -71,6 +74,8 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_last_received_tsn",
         "_local_tsn",
         "_receive_data_chunk",
+        "_send_chunk",
+        "_set_state",
     ),
     Connection: (
         "build_request",
