@@ -48,6 +48,8 @@ def main() -> None:
     results = asyncio.run(soak.run())
     report = to_json(results, seed=seed, command=" ".join(["tests/soak/soak.py", *sys.argv[1:]]))
     print(text_of(report))
+    for warning, count in report["warnings"].items():
+        print(f"{count} × {warning}")
     if options.docs is not None:
         write_document(report, options.docs)
     if results.failures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import traceback
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -30,9 +31,9 @@ from rtcpeer.event_log import Entry
 from rtcpeer.transports.video import TestPattern
 from signaling.scenario import speech_file, user_lines
 
-from .mocks import Mock, cut_off
+from .mocks import Mock, cut_off, waited
 from .schedule import Act, PlannedCall
-from .verdicts import Circumstances, allowed_endings
+from .verdicts import STARVED, Circumstances, allowed_endings
 
 PARAMS: dict[str, dict[str, str]] = {
     "orga": {},
@@ -43,7 +44,7 @@ PARAMS: dict[str, dict[str, str]] = {
 }
 AUDIBLE = 400
 """A frame that reaches this, some −38 dBFS, is heard; one that does not is not counted."""
-ACT_DEADLINE = 6.0
+ACT_DEADLINE = 15.0
 """Seconds after a call within which everything that used it must have ended."""
 _FORMAT = AudioFormat(16_000)
 _CHUNK = np.rint(9000 * np.sin(2 * np.pi * 500 * np.arange(320) / 16_000)).astype(np.int16)[:, np.newaxis]
@@ -103,6 +104,8 @@ class Caller:
         """Make a call at once, see it to its end, and say what is wrong with that."""
         loop = asyncio.get_running_loop()
         outcome = Outcome(plan, began=loop.time())
+        pids = (os.getpid(), self._mocks[plan.mock].pid)
+        waits = [waited(pid) for pid in pids]
         self.outcomes.append(outcome)
         acts: list[asyncio.Task[None]] = []
         over = asyncio.Event()
@@ -131,7 +134,10 @@ class Caller:
             outcome.ending = outcome.closed or "never closed"
         if plan.record == "full":
             outcome.events["on a full disk"] += 1
-        self._judge(outcome, failure)
+        share = max(waited(pid) - wait for pid, wait in zip(pids, waits, strict=True)) / (loop.time() - outcome.began)
+        if share > STARVED:
+            outcome.events["starved"] += 1
+        self._judge(outcome, failure, starved=share > STARVED)
         await self._finish_acts(outcome, acts)
 
     async def _hold(
@@ -229,7 +235,7 @@ class Caller:
         if self._also is not None:
             self._also(session)
 
-    def _judge(self, outcome: Outcome, failure: RtcPeerError | None) -> None:
+    def _judge(self, outcome: Outcome, failure: RtcPeerError | None, *, starved: bool) -> None:
         """Is this an ending that fits what happened to the call?"""
         plan, mock = outcome.plan, self._mocks[outcome.plan.mock]
         span = (outcome.began, asyncio.get_running_loop().time())
@@ -241,6 +247,7 @@ class Caller:
             sometime=mock.faults(*span, throughout=False),
             killed=mock.killed(*span),
             cut_off=max(cut_off(network, plan.protocol) for network in networks),
+            starved=starved,
         )
         allowed = allowed_endings(met)
         if outcome.ending not in allowed:

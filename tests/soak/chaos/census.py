@@ -39,7 +39,7 @@ class Census:
     blocks: int
     """Blocks that Python's own allocator has handed out: Python objects, without the holes between."""
     tasks: dict[str, int]
-    """By name; the one that asks is left out."""
+    """By what they run; the one that asks is left out."""
     threads: dict[str, int]
     """By name; those of the loop's own executor and of asyncio's child watcher are left out."""
     descriptors: dict[str, int]
@@ -58,7 +58,7 @@ class Census:
             int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
             _malloced(),
             sys.getallocatedblocks(),
-            dict(Counter(_general(task.get_name()) for task in asyncio.all_tasks() - {asyncio.current_task()})),
+            dict(Counter(_task_name(task) for task in asyncio.all_tasks() - {asyncio.current_task()})),
             dict(Counter(_general(thread.name) for thread in threading.enumerate() if _counts(thread))),
             dict(Counter(_descriptors())),
             dict(Counter(name for each in gc.get_objects() if (name := _type_name(each)).startswith(OURS))),
@@ -123,9 +123,16 @@ def _counts(thread: threading.Thread) -> bool:
     return not thread.name.startswith(("asyncio_", "asyncio-waitpid", "waitpid-"))
 
 
+def _task_name(task: asyncio.Task[Any]) -> str:
+    coro: Any = task.get_coro()
+    frame = getattr(coro, "cr_frame", None)
+    where = f" at line {frame.f_lineno}" if frame is not None else ""
+    return f"{getattr(coro, '__qualname__', coro)}{where}"
+
+
 def _general(name: str) -> str:
-    """Task-17 and Task-18 are of one kind."""
-    return name.rstrip("0123456789").rstrip("-") if name.startswith(("Task-", "Thread-")) else name
+    """Thread-17 and Thread-18 are of one kind."""
+    return name.rstrip("0123456789").rstrip("-") if name.startswith("Thread-") else name
 
 
 def _descriptors() -> list[str]:

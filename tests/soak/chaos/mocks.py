@@ -66,6 +66,10 @@ class Mock:
         )
         self._port = (await self._answer())["port"]
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
     async def stop(self) -> None:
         if self._process is None:
             return
@@ -165,6 +169,14 @@ class Mock:
 
     def networks(self, start: float, end: float) -> list[str]:
         return [span.what for span in self.spans if span.kind == "network" and span.touches(start, end)]
+
+
+def waited(pid: int | None) -> float:
+    """Return for how many seconds in all a process's first thread wanted a core and there was none."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:  # it is gone, or the kernel does not count
+        return 0.0
 
 
 def cut_off(conditions: str, protocol: str) -> float:

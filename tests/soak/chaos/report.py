@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .run import WARM_UP, Results, slopes
+from .verdicts import STARVED
 
 BEGIN, END = "<!-- soak -->", "<!-- end of soak -->"
 
@@ -38,6 +39,7 @@ def to_json(results: Results, *, seed: int, command: str) -> dict[str, Any]:
         "troubles": dict(sorted(results.troubles.items())),
         "call_folders_checked": results.folders,
         "full_disk": results.full_disk,
+        "starved_calls": results.events["starved"],
         "worst_lateness": {name: round(value, 4) for name, value in results.lateness.items()},
         "frames_skipped": dict(results.frames_skipped),
         "longest_until_mocks_noticed": round(results.longest_quiet, 1),
@@ -63,6 +65,8 @@ def text_of(report: dict[str, Any]) -> str:
         f"{troubles.get('kill', 0)} × `kill -9` of a mock. A full "
         f"disk: {'yes' if report['full_disk'] else 'no, that needs root'}.",
         f"- Call folders checked: {report['call_folders_checked']}.",
+        f"- Calls that had to wait for a core for more than {STARVED * 100:.0f} % of their time, so that deadlines "
+        f"meant nothing: {report['starved_calls']}.",
         f"- Latest audio slot: {_milliseconds(report['worst_lateness'])}.",
         "",
         "| process | RSS first → last | a call | malloc first → last | a call | Python objects a call | tasks "

@@ -31,7 +31,7 @@ from .verdicts import BOUNDS, Slope, leaks
 CHECKER = Path(__file__).with_name("recordings.py")
 QUIET_DEADLINE = 60.0
 """Seconds after a round in which what was going on may end; what takes how long is in the report."""
-SETTLE = 3.0
+SETTLE = 10.0
 """Seconds after that for what closes by itself."""
 WARM_UP = 2
 """Rounds whose memory is not looked at, of those that are long enough to have some more."""
