@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from aiortc import RTCPeerConnection
+from aiortc.rtcdtlstransport import SSL  # type: ignore[attr-defined]  # pyOpenSSL's, which is no dependency of ours
 from aiortc.rtcsctptransport import (
     SCTP_DATA_FIRST_FRAG,
     SCTP_DATA_LAST_FRAG,
@@ -18,7 +19,6 @@ from aiortc.rtcsctptransport import (
     tsn_plus_one,
 )
 from aiortc.utils import uint16_add, uint32_gte
-from OpenSSL import SSL
 
 from .. import sctp as wire
 

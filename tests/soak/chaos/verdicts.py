@@ -39,8 +39,8 @@ FAULT_ENDINGS: dict[str, dict[str, frozenset[str]]] = {
     "bad-sdp": {"orga": frozenset({"RemoteProtocolError"})},
     "no-path": {"orga": frozenset({"IceError"})},
     "huge-event": {
-        _ALL: _LOST | {"ConnectionLost"},
-        "soca": frozenset({"ConnectionLost"}),
+        _ALL: _LOST | {"ConnectionLost", "RemoteProtocolError"},
+        "soca": frozenset({"ConnectionLost", "RemoteProtocolError"}),
         "orga": frozenset({"local"}),
     },
     "close-channel": {"orga": frozenset({"remote", "local", "ConnectionLost"})},
