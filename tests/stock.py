@@ -10,6 +10,7 @@ from fractions import Fraction
 import av
 import spectrum
 from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtcconfiguration import RTCBundlePolicy
 
 from rtcpeer.connecting import accept
 from rtcpeer.protocols import Orga, Side
@@ -42,8 +43,8 @@ class Tone(AudioStreamTrack):
 
 
 @asynccontextmanager
-async def stock_peer() -> AsyncIterator[RTCPeerConnection]:
-    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+async def stock_peer(bundle: RTCBundlePolicy = RTCBundlePolicy.BALANCED) -> AsyncIterator[RTCPeerConnection]:
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=bundle))
     # A stock connection that is closed amid connecting leaves tasks behind; what we look for are ours.
     stop_connecting = aiortc_compat.watch_connecting(pc, lambda exc: None)
     try:
