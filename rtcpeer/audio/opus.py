@@ -197,6 +197,7 @@ class OpusEncoder:
         self._pcm_address = self._pcm.ctypes.data
         self._payload = ctypes.create_string_buffer(_MAX_PAYLOAD)
         self._payload_address = ctypes.addressof(self._payload)
+        self._view = memoryview(self._payload)
         self.bitrate = bitrate
         self.complexity = complexity
         self.fec = fec
@@ -222,7 +223,7 @@ class OpusEncoder:
             )
         self._pcm[:samples] = pcm
         size = self._library.opus_encode(self._state, self._pcm_address, samples, self._payload_address, _MAX_PAYLOAD)
-        return ctypes.string_at(self._payload_address, _check(size, "encode a frame"))
+        return self._view[: _check(size, "encode a frame")].tobytes()
 
     @property
     def bitrate(self) -> int:

@@ -20,7 +20,7 @@ from ..errors import ConfigurationError, MediaError
 from ..formats import VOICE
 from .jitter import MediaPacket
 from .opus import packet_samples
-from .readers import Readers
+from .readers import News, Readers
 
 SILENT_PACKET = b"\xf8\xff\xfe"
 """20 ms of silence: CELT, mono, full band (RFC 6716, 3.1)."""
@@ -140,18 +140,18 @@ class PacketReader:
 
     def __init__(self) -> None:
         self._packets: deque[OpusPacket] = deque(maxlen=500)
-        self._news = asyncio.Event()
+        self._news = News()
         self._ended = False
         self.packets_dropped = 0
 
     def _put(self, packet: OpusPacket) -> None:
         self.packets_dropped += len(self._packets) == self._packets.maxlen
         self._packets.append(packet)
-        self._news.set()
+        self._news.tell()
 
     def _end(self) -> None:
         self._ended = True
-        self._news.set()
+        self._news.tell()
 
     def __aiter__(self) -> Self:
         return self
@@ -160,8 +160,7 @@ class PacketReader:
         while not self._packets:
             if self._ended:
                 raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
+            await self._news.next()
         return self._packets.popleft()
 
 

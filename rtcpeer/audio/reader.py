@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import Self
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..formats import VOICE, AudioFormat
 from .frame import AudioFrame
-from .readers import Readers
+from .readers import News, Readers
 from .resample import Resampler
 
 
@@ -56,7 +55,7 @@ class AudioReader:
         self._resampler = Resampler(VOICE, audio_format)
         self._rest = np.empty((0, audio_format.channels), np.int16)
         self._frames: deque[AudioFrame] = deque(maxlen=50)
-        self._news = asyncio.Event()
+        self._news = News()
         self._ended = False
         self._last = 0.0  # t of what came last
         self.frames_dropped = 0
@@ -65,14 +64,14 @@ class AudioReader:
         self._last = t
         if self._format == VOICE and pcm.shape[1] == 1:
             self._append(pcm.copy(), t)  # a reader may write into what it gets
-            self._news.set()
+            self._news.tell()
             return
         if pcm.shape[1] != self._resampler.source.channels:
             rest = self._resampler.flush()
             self._rest = np.concatenate([self._rest, rest])
             self._resampler = Resampler(AudioFormat(VOICE.sample_rate, pcm.shape[1]), self._format)
         self._cut(self._resampler.feed(pcm), t)
-        self._news.set()
+        self._news.tell()
 
     def _cut(self, pcm: NDArray[np.int16], t: float) -> None:
         # A resampler gives a few samples more or less each time; frames are exact.
@@ -90,7 +89,7 @@ class AudioReader:
             self._ended = True
             # The last millisecond is in the resampler still, and with it the last frame.
             self._cut(self._resampler.flush(), self._last)
-        self._news.set()
+        self._news.tell()
 
     def __aiter__(self) -> Self:
         return self
@@ -99,6 +98,5 @@ class AudioReader:
         while not self._frames:
             if self._ended:
                 raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
+            await self._news.next()
         return self._frames.popleft()

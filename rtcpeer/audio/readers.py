@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 from weakref import ref
 
 Reader = TypeVar("Reader")
+
+
+class News:
+    """Wakes who waits for the next item. An ``asyncio.Event`` asks which loop runs each time: a system call."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def tell(self) -> None:
+        """Wake whoever waits now."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                if not each.done():
+                    each.set_result(None)
+
+    def next(self) -> asyncio.Future[None]:
+        """Return what is done with the next news; one task awaits it."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        if self._waiting:  # some may have been cancelled
+            self._waiting = [each for each in self._waiting if not each.done()]
+        future = self._loop.create_future()
+        self._waiting.append(future)
+        return future
 
 
 class Readers(Generic[Reader]):
