@@ -28,10 +28,14 @@ class Mp3Decoder:
 
     def _begin(self) -> None:
         self._decoder: av.AudioCodecContext = av.CodecContext.create("mp3float", "r")  # type: ignore[assignment]
-        layout = "mono" if self._format.channels == 1 else "stereo"
-        self._resampler = av.AudioResampler("s16", layout, self._format.sample_rate)
+        self._begin_resampling()
         self._heard = False
         self._fruitless = 0
+
+    def _begin_resampling(self) -> None:
+        layout = "mono" if self._format.channels == 1 else "stereo"
+        self._resampler = av.AudioResampler("s16", layout, self._format.sample_rate)
+        self._shape: tuple[str, int] | None = None
 
     def decode(self, data: bytes) -> NDArray[np.int16]:
         """Return what is complete: ``(n, channels)``.
@@ -50,6 +54,10 @@ class Mp3Decoder:
             for frame in frames:
                 # Their times are of no use, and would be taken for gaps.
                 frame.pts = None
+                if self._shape not in (None, shape := (frame.layout.name, frame.sample_rate)):
+                    parts += self._pcm(None)
+                    self._begin_resampling()
+                self._shape = shape
                 parts += self._pcm(frame)
         if not data:
             if self._heard or parts:

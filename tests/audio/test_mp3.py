@@ -123,3 +123,17 @@ def test_what_is_no_mp3_is_said_to_be_none():
     decoder.decode(bytes(8192))
     with pytest.raises(MediaError, match="no MP3"):
         decoder.decode(bytes(1024))
+
+
+def test_a_stream_that_changes_its_rate_half_way_is_heard_on():
+    def sound(rate: int) -> bytes:
+        encoder = Mp3Encoder(AudioFormat(rate))
+        return b"".join([encoder.encode(spectrum.tone(440.0, 0.5, rate)), *iter(encoder.flush, b"")])
+
+    decoder = Mp3Decoder(AudioFormat(24_000))
+    heard = [decoder.decode(piece) for piece in (sound(22_050), sound(44_100), b"")]
+
+    pcm = spectrum.as_float(np.concatenate(heard))
+    assert len(pcm) / 24_000 == pytest.approx(1.0, abs=0.25)
+    for half in np.split(pcm[: len(pcm) // 2 * 2], 2):
+        assert 440.0 == pytest.approx(spectrum.dominant_frequency(half[2000:8000], 24_000), abs=6)
