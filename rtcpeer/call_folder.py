@@ -8,6 +8,7 @@ that a killed process leaves them readable up to the last second.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -187,7 +188,10 @@ class CallFolder:
         """Finish the recording and write how the call ended."""
         for recorder in (self._recorder, self._packets):
             if recorder is not None:
-                await recorder.aclose()
+                try:
+                    await recorder.aclose()
+                except asyncio.CancelledError:
+                    recorder.close()  # the loop is ending: there is no other time
         self._write_call()
         for file in (self._events, self._stats):
             try:

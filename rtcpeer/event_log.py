@@ -7,6 +7,7 @@ another's events. A reader that falls behind what is kept is told how many event
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from itertools import islice
 
 from .events import Closed, EventsMissed
 from .said import Said
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,19 @@ class EventLog:
             self._size -= self._sizes.popleft()
             self._first += 1
         self.closed = isinstance(said, Closed)
-        for tap in self._taps:
-            tap(entry)
+        for tap in tuple(self._taps):
+            try:
+                tap(entry)
+            except Exception:  # somebody else's code: what happened has happened, and others want to know
+                self._taps.remove(tap)
+                logger.exception("the listener %s failed: it is called no more", getattr(tap, "__qualname__", tap))
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     def tap(self, listener: Callable[[Entry], None]) -> None:
-        """Call ``listener`` with every entry as it is appended."""
+        """Call ``listener`` with every entry as it is appended; one that raises is logged, and called no more."""
         self._taps.append(listener)
 
     def entries(self, start: int = 0) -> list[Entry]:

@@ -8,10 +8,11 @@ which connected, and the mock, which was called; only the names of the speakers 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -109,6 +110,8 @@ class Session:
         self._muted_since_quiet: float | None = None
         self._saying = False
         self._closing: asyncio.Task[None] | None = None
+        self._how_it_ended: tuple[Ending, str, bool] = ("local", "", False)
+        self._guard: AsyncGenerator[None, None] | None = None
 
     # Talking
 
@@ -400,11 +403,17 @@ class Session:
         return self._ear.speaking
 
     def tap(self, tap: FrameTap) -> None:
-        """Hand every pair of frames to ``tap``, on the event loop, twenty milliseconds apart: it must be quick."""
+        """Hand every pair of frames to ``tap``, on the event loop, twenty milliseconds apart: it must be quick.
+
+        One that raises is called no more: ``ErrorReported`` with the code ``tap`` says so, and the log why.
+        """
         self._taps.append(tap)
 
     def on_close(self, closer: Callable[[], Any]) -> None:
-        """Run ``closer`` (a function, or one that returns an awaitable) when the session has ended."""
+        """Run ``closer`` (a function, or one that returns an awaitable) when the session has ended.
+
+        What it raises is logged, and the others are run.
+        """
         self._closers.append(closer)
 
     # Ending
@@ -441,15 +450,20 @@ class Session:
         self.undecoded.close()
         if (turn := self._tracker.finish()) is not None and self.protocol.side is Side.CLIENT:
             self._turns.append(turn)
+        self._how_it_ended = (reason, detail, abandon)
         self._closing = self._loop.create_task(self._shut(reason, detail, abandon), name="rtcpeer closing")
 
     async def _shut(self, reason: Ending, detail: str, abandon: bool) -> None:
+        # A loop that ends cancels this as well, once: each step has its turn all the same.
         try:
             if self.link is not None:
                 await (self.link.abandon() if abandon else self.link.close())
+        except asyncio.CancelledError:
+            logger.debug("closing the link was cut short")
         except Exception:
             logger.exception("closing the link failed")
-        await self._outgoing.wait_closed()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._outgoing.wait_closed()
         self.report(Closed(reason, detail))
         self._wake_listeners()
         self._heard.end()
@@ -458,8 +472,30 @@ class Session:
                 result = closer()
                 if inspect.isawaitable(result):
                     await result
+            except asyncio.CancelledError:
+                logger.debug("closing a part of the session was cut short")
             except Exception:
                 logger.exception("closing a part of the session failed")
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            await guard.aclose()
+
+    async def _close_with_the_loop(self) -> AsyncGenerator[None, None]:
+        """Close a session that its user left open.
+
+        ``asyncio.run`` ends by closing every generator that has begun and not ended: all tasks are cancelled then,
+        but the loop still runs.
+        """
+        try:
+            yield
+        finally:
+            if self._guard is not None:
+                self._guard = None
+                self._end("local", "the event loop ended")
+                assert self._closing is not None
+                await asyncio.wait([self._closing])
+                if self._closing.cancelled():  # before it began
+                    await self._shut(*self._how_it_ended)
 
     # The link's reports (LinkListener)
 
@@ -537,6 +573,9 @@ class Session:
         assert self.link is not None
         self.undecoded.attach(self.link)
         media_clock().add(self._tick)
+        self._guard = self._close_with_the_loop()
+        with contextlib.suppress(StopIteration):  # it begins, and waits for nothing
+            self._guard.__anext__().__await__().send(None)
 
     def _tick(self, number: int, now: float) -> None:
         try:
@@ -600,9 +639,15 @@ class Session:
 
     def _finish_frame(self, frame: int, said: NDArray[np.int16], heard: NDArray[np.int16]) -> None:
         assert self.link is not None
-        for tap in self._taps:
+        for tap in tuple(self._taps):
             began = self._loop.time()
-            tap(frame * VOICE.frame_samples, said, heard)
+            try:
+                tap(frame * VOICE.frame_samples, said, heard)
+            except Exception as exc:  # somebody else's code: the call goes on without it
+                self._taps.remove(tap)
+                name = getattr(tap, "__qualname__", tap)
+                logger.exception("the tap %s failed: it is called no more", name)
+                self.report(ErrorReported(f"the tap {name} failed: {type(exc).__name__}: {exc}", code="tap"))
             if (took := self._loop.time() - began) > _SLOW_TAP:
                 media_clock().blame(f"the tap {getattr(tap, '__qualname__', tap)}", took)
         while self.undecoded.failures:

@@ -487,11 +487,13 @@ async def test_taps_see_both_directions_frame_by_frame(mock: MockServer):
     assert [(n * 960, (960, 1), (960, 1)) for n in range(3)] == seen[:3]
 
 
-async def test_audio_path_that_breaks_ends_the_call_loudly(session: Session, caplog: pytest.LogCaptureFixture):
-    def broken(*args: object) -> None:
+async def test_audio_path_that_breaks_ends_the_call_loudly(
+    session: Session, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(now: float) -> None:
         raise ZeroDivisionError
 
-    session.tap(broken)
+    monkeypatch.setattr(session.link, "hear", broken)
 
     closed = await session.wait_for(Closed, timeout=DEADLINE)
     assert ("lost", "the audio path failed: ZeroDivisionError: ") == (closed.reason, closed.detail)

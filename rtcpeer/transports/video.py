@@ -104,14 +104,15 @@ class VideoFile(VideoSource):
         with self._lock:
             if self._closed:
                 raise MediaError(f"{self.name} is closed")
-            for _ in range(2):
-                try:
-                    return next(self._frames)
-                except StopIteration:
+            try:
+                for _ in range(2):
+                    frame = next(self._frames, None)
+                    if frame is not None:
+                        return frame
                     self._container.seek(0)
                     self._frames = self._container.decode(self._stream)
-                except av.FFmpegError as exc:
-                    raise MediaError(f"{self.name}: {exc}") from exc
+            except (av.FFmpegError, ValueError) as exc:  # the second: sizes and formats that contradict each other
+                raise MediaError(f"{self.name}: {exc}") from exc
         raise MediaError(f"{self.name}: no picture in it")
 
     def close(self) -> None:

@@ -223,6 +223,7 @@ class RtcLink(Link):
     async def _describe(self) -> str:
         aiortc_compat.gather_with(self._pc, self._ice_servers, self._ice, self._on_ice_failure)
         aiortc_compat.check_quickly(self._pc)
+        aiortc_compat.survive_the_end_of_the_loop(self._pc)
         aiortc_compat.guard_channel(self._pc, MESSAGE_LIMIT, self._on_oversize, self._listener.on_refused)
         await self._pc.setLocalDescription()
         if not aiortc_compat.candidate_types(self._pc)[0]:
@@ -448,10 +449,16 @@ class RtcLink(Link):
         try:
             async with asyncio.timeout(CLOSE_DEADLINE):
                 await self._stop_connecting()
+                await aiortc_compat.say_goodbye(self._pc)
                 await self._pc.close()
         except TimeoutError:
             logger.warning("the peer connection did not close within %g s: it is torn down", CLOSE_DEADLINE)
             aiortc_compat.tear_down(self._pc)
+        except asyncio.CancelledError:
+            # The loop is ending, and aiortc's close is of no use any more.
+            await aiortc_compat.say_goodbye(self._pc)
+            aiortc_compat.tear_down(self._pc)
+            raise
 
     async def abandon(self) -> None:
         """Vanish without a goodbye, as a killed process does."""
@@ -495,6 +502,8 @@ class RtcLink(Link):
     def _on_transport_state(self) -> None:
         transport = self._pc.getTransceivers()[0].receiver.transport
         if transport.state == "closed":
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                return  # the loop is ending, and took DTLS's task with it; who closes us says goodbye
             if self._goodbye or aiortc_compat.path_alive(self._pc):
                 self._end("remote", "the far end closed the connection")
             else:

@@ -154,6 +154,7 @@ class WebSocketLink(Link):
         self._out = _Line(StreamEmulator(netem, f"{netem_seed}/outgoing"), self._put)
         self._in = _Line(StreamEmulator(netem, f"{netem_seed}/incoming"), self._take)
         self._tasks: list[asyncio.Task[None]] = []
+        self._writer: asyncio.Task[None] | None = None
         self._ended = False
         self._gone = False
         self._closing: SocketClosing | None = None
@@ -199,6 +200,7 @@ class WebSocketLink(Link):
             task = self._loop.create_task(work, name="rtcpeer websocket")
             task.add_done_callback(self._on_task_done)
             self._tasks.append(task)
+        self._writer = self._tasks[1]
         self.send_messages(self.protocol.opening())
         if not self.protocol.profile.client_opens:
             _resolve(self._greeted)
@@ -558,21 +560,29 @@ class WebSocketLink(Link):
                 with contextlib.suppress(ConnectionLost):
                     self.send(Stop())
             # What was said before the goodbye arrives before it.
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
                 async with asyncio.timeout(CLOSE_DEADLINE):
-                    await self._all_sent.wait()
-                    await self._out.drained()
+                    await self._send_rest()
         self._ended = True
         self._fail(ConnectionLost("closed before it was open"))
-        await self._stop()
+        with contextlib.suppress(asyncio.CancelledError):  # a loop that ends does that once, to whatever we wait for
+            await self._stop()
         closing = self._closing or SocketClosing(1000)
         try:
             async with asyncio.timeout(2 * CLOSE_DEADLINE):
                 await self._socket.close(code=closing.code, message=closing.reason.encode()[:123])
         except (TimeoutError, OSError, aiohttp.ClientError, RuntimeError):
             self._abort()
-        if self._release is not None:
-            await self._release()
+        finally:
+            if self._release is not None:
+                await self._release()
+
+    async def _send_rest(self) -> None:
+        if self._writer is None or not self._writer.done():
+            await self._all_sent.wait()
+            await self._out.drained()
+        while self._queue:  # the loop is ending, and took the writer with it
+            await self._put(self._queue.popleft()[0])
 
     async def abandon(self) -> None:
         """Vanish without a goodbye: the connection is reset."""

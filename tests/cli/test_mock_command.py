@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
+import wave
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -59,8 +61,8 @@ async def test_key_of_ones_own_is_not_printed():
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-async def test_signal_hangs_up_on_everybody_with_a_goodbye(signum, code):
-    async with running("--port", "0", "--scenario", "tone") as process:
+async def test_signal_hangs_up_on_everybody_with_a_goodbye_and_closes_what_is_recorded(signum, code, tmp_path):
+    async with running("--port", "0", "--scenario", "tone", "--record", str(tmp_path)) as process:
         url = (await first_line(process)).split()[3].rstrip(",")
         async with rtcpeer.connect("orga", url, api_key="sk_test") as session:
             process.send_signal(signum)
@@ -69,6 +71,10 @@ async def test_signal_hangs_up_on_everybody_with_a_goodbye(signum, code):
         _, stderr = await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == code
     assert stderr == b""
+    [folder] = tmp_path.iterdir()
+    assert json.loads((folder / "call.json").read_text("utf-8"))["ended"]["reason"] == "local"
+    with wave.open(str(folder / "audio.wav")) as recording:
+        assert recording.getnframes() > 0
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,21 @@ def test_closed_file_is_read_no_more(tmp_path: Path):
         film.read()
 
 
+def test_file_that_cannot_be_begun_anew_has_failed(tmp_path: Path):
+    class Stuck:
+        def seek(self, offset: int) -> None:
+            raise av.PermissionError(1, "Operation not permitted")
+
+        def close(self) -> None: ...
+
+    source = VideoFile(write_video(tmp_path / "film.mp4", BLUE))
+    source.close()
+    source._closed, source._frames, source._container = False, iter(()), Stuck()
+
+    with pytest.raises(MediaError, match=r"film\.mp4: .*not permitted"):
+        source.read()
+
+
 def test_source_is_its_own_answer():
     pattern = TestPattern()
     assert pattern is open_video(pattern)

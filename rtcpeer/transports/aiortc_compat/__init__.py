@@ -10,7 +10,7 @@ from . import names
 from .audio import AudioReceiver, AudioSender
 from .channel import BoundedStream, ReassemblyBounds, guard_channel
 from .checks import check_quickly
-from .closing import tear_down
+from .closing import say_goodbye, survive_the_end_of_the_loop, tear_down
 from .connecting import watch_connecting
 from .consent import ask_for_life, watch_life, watch_send_errors
 from .direct import receive_directly
@@ -45,7 +45,9 @@ __all__ = [
     "path_alive",
     "receive_directly",
     "relay_round_trip",
+    "say_goodbye",
     "selected_pair",
+    "survive_the_end_of_the_loop",
     "tear_down",
     "try_allocation",
     "watch_connecting",

@@ -1,14 +1,16 @@
-"""The end of a connection whose ``close()`` does not end."""
+"""The end of a connection whose ``close()`` does not end, or comes when the event loop itself is ending."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from aiortc import RTCPeerConnection
+from OpenSSL import SSL
 
-from .ice import ice_transports
+from .ice import ice_transports, path_alive
 
 
 def tear_down(pc: RTCPeerConnection) -> None:
@@ -43,3 +45,37 @@ def _tasks(pc: RTCPeerConnection) -> Iterator[asyncio.Task[Any] | None]:
         yield transport._connection._query_consent_task
         for pair in transport._connection._check_list:
             yield pair.task
+
+
+def survive_the_end_of_the_loop(pc: RTCPeerConnection) -> None:
+    """Let a connection be closed whose tasks were cancelled; candidates need not have been gathered.
+
+    Works around ``RTCIceTransport.stop`` awaiting a task that ``asyncio.run`` has cancelled already: its
+    CancelledError ends ``RTCPeerConnection.close`` half-way, and whoever calls that again waits for ever.
+    """
+    for transport in ice_transports(pc):
+        transport._monitor = _uncancelled(transport._monitor)
+
+
+def _uncancelled(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def run() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await work()
+
+    return run
+
+
+async def say_goodbye(pc: RTCPeerConnection) -> None:
+    """Tell the far end that the connection is over, if DTLS's task cannot any more.
+
+    Works around ``RTCDtlsTransport``, which says close_notify only while its task runs: ``asyncio.run`` cancels every
+    task before anything can be closed, and the far end would wait for us.
+    """
+    transports: set[Any] = {line.receiver.transport for line in pc.getTransceivers()}
+    for dtls in transports:
+        task = dtls._task
+        if dtls._ssl is None or task is None or not (task.done() or task.cancelling()) or not path_alive(pc):
+            continue
+        with contextlib.suppress(SSL.Error, ConnectionError):
+            dtls._ssl.shutdown()
+            await dtls._write_ssl()

@@ -7,6 +7,7 @@ from aioice.stun import Transaction
 from aioice.turn import TurnClientMixin, TurnTransport
 from aiortc import RTCPeerConnection, RTCRtpTransceiver
 from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcicetransport import RTCIceTransport
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcsctptransport import RTCSctpTransport
@@ -60,9 +61,11 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_rtp_router",
         "_rx_srtp",
         "_send_rtp",
+        "_ssl",
         "_state",
         "_task",
         "_tx_srtp",
+        "_write_ssl",
     ),
     RTCSctpTransport: (
         "_advertised_rwnd",
@@ -77,6 +80,7 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_send_chunk",
         "_set_state",
     ),
+    RTCIceTransport: ("_monitor",),
     Connection: (
         "build_request",
         "connect",
