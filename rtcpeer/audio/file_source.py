@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds. A decoder that starts in mid-stream is right after some packets: Opus 80 ms (RFC 7845, 4.6), MP3 a few.
 _PREROLL = 0.25
+# Hz. A damaged header may say anything: from 709 MHz, swresample's filters are 1.5 GB and take half a minute.
+_LOWEST_RATE, _HIGHEST_RATE = 2_000, 768_000
 
 
 class FileSource(Source):
@@ -190,6 +192,8 @@ def _resampled(frames: Iterator[av.AudioFrame]) -> Iterator[NDArray[np.int16]]:
             if resampler is not None:
                 yield from _mono(resampler.resample(None))
             shape = now
+            if not _LOWEST_RATE <= frame.sample_rate <= _HIGHEST_RATE:
+                raise ValueError(f"a sample rate of {frame.sample_rate} Hz")
             # To s16, swresample normalises its mix: stereo is averaged, and nothing clips.
             resampler = av.AudioResampler("s16", "mono", VOICE.sample_rate)
         assert resampler is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import spectrum
 from numpy.typing import NDArray
 
 from rtcpeer.audio.sources import (
@@ -396,3 +397,16 @@ def test_words_and_paths_become_sources(tmp_path: Path) -> None:
 def test_impossible_numbers_are_refused(make: object) -> None:
     with pytest.raises(ConfigurationError):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("rate", [1, 709_304_128])
+def test_file_that_claims_a_rate_that_nothing_has_is_refused_at_once(rate: int, tmp_path: Path):
+    path = spectrum.write_wav(tmp_path / "file.wav", spectrum.tone(440.0, 0.1))
+    content = bytearray(path.read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(content)
+
+    with pytest.raises(
+        ConfigurationError, match=rf"file\.wav is not audio that can be read \(a sample rate of {rate} Hz"
+    ):
+        FileSource(path)
