@@ -434,7 +434,7 @@ def _decimal(value: float) -> Decimal:
 
 def _number_text(value: Decimal) -> str:
     plain = format(value.normalize(), "f")
-    return plain if len(plain) <= 24 else str(value).lower()
+    return plain if len(plain) <= 24 else str(value).lower().replace("+", "")  # a plus stands between two times
 
 
 def _seconds_text(value: float) -> str:

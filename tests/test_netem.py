@@ -306,3 +306,8 @@ def test_a_bad_text_is_told_what_is_wrong_and_what_is_allowed(text, message):
         NetworkConditions.parse(text)
 
     assert message in str(caught.value)
+
+
+def test_a_time_of_many_digits_is_written_so_that_it_can_be_read():
+    conditions = NetworkConditions.parse(f"outage={'7' * 37}s+1s")
+    assert conditions == NetworkConditions.parse(str(conditions))

@@ -106,10 +106,12 @@ class Raw:
 async def test_no_packet_takes_down_the_call_that_it_came_on():
     async with stock_call() as (pc, session):
         stock: Any = pc.sctp
-        for bad in BAD.values():
+        # Numbers begin anywhere: what was never sent is another in each call.
+        always = [bad for name, bad in BAD.items() if "never sent" not in name]
+        for bad in always:
             await send(stock, Raw(bad + bytes(-len(bad) % 4)))
-        await send(stock, Raw(chunk(1, bytes(16)) + bytes(chunk(1, bytes(16)))))  # two handshakes in one
-        await until(lambda: session.counters["messages_refused"] >= len(BAD))
+        await send(stock, Raw(chunk(1, bytes(16)) + chunk(1, bytes(16))))  # two handshakes in one
+        await until(lambda: session.counters["messages_refused"] > len(always))
 
         channel = next(iter(stock._data_channels.values()))
         channel.send('{"type": "ping of tomorrow"}')
