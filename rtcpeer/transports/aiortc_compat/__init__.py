@@ -7,6 +7,7 @@ checked at import: an aiortc that moved them fails loudly at start-up, not silen
 from __future__ import annotations
 
 from . import names
+from .asking import ask_binding, explained, try_allocation
 from .audio import AudioReceiver, AudioSender
 from .channel import BoundedStream, ReassemblyBounds, guard_channel
 from .checks import check_quickly
@@ -19,7 +20,6 @@ from .ice import candidate_types, intercept_datagrams, mute, path_alive, selecte
 from .receivers import negotiated_codecs
 from .relay_loop import relay_round_trip
 from .reports import AudioReports
-from .turn import ask_binding, explained, try_allocation
 from .video import VideoReceiver, idle_until_track, watch_video_sender
 
 names.check()

@@ -20,9 +20,10 @@ from ...errors import IceError
 from ..gathering import Gathering
 from ..ice_options import IceOptions
 from ..ice_servers import IceUrl, PortsExhausted, ServerOutcome, in_order, silent
+from .asking import explained
 from .checks import CheckingProtocol
 from .ice import ice_transports
-from .turn import Address, allocate, explained, reflexive_address, resolve
+from .turn import Address, allocate, reflexive_address, resolve
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from aioice import stun, turn
 
-from ..ice_servers import IceUrl, ServerOutcome, answered, failure, refusal
+from ..ice_servers import IceUrl
 
 RELEASE_TIMEOUT = 0.5
 """Seconds to wait for a TURN server to confirm that an allocation is gone; it would expire by itself."""
@@ -227,7 +227,7 @@ async def allocate(
     outer = turn.TurnTransport(inner)
     protocol = make()
     try:
-        await _unless(inner.broken, outer._connect(protocol))
+        await unless(inner.broken, outer._connect(protocol))
     except stun.TransactionError as exc:
         inner.abandon()
         raise plain(exc) from None
@@ -238,7 +238,7 @@ async def allocate(
     return Relay(outer, inner, protocol)
 
 
-async def _unless(broken: asyncio.Future[Exception], asking: Coroutine[Any, Any, _T]) -> _T:
+async def unless(broken: asyncio.Future[Exception], asking: Coroutine[Any, Any, _T]) -> _T:
     """Wait for an answer, unless the socket breaks first."""
     task = asyncio.ensure_future(asking)
     both: list[asyncio.Future[Any]] = [task, broken]
@@ -310,92 +310,3 @@ def _address(response: stun.Message) -> Address:
     if found is None:
         raise ValueError("a Binding response without an address")
     return found[0], found[1]
-
-
-async def explained(server: IceUrl, asking: Awaitable[Address], timeout: float | None) -> ServerOutcome:
-    """Wait for what comes of asking a server, and put it into words."""
-    began = time.monotonic()
-
-    def seconds() -> float:
-        return time.monotonic() - began
-
-    try:
-        async with asyncio.timeout(timeout):
-            address = await asking
-    except Refused as exc:
-        return refusal(server, exc.code, exc.reason, seconds(), wall=time.time())
-    except Exception as exc:
-        return failure(server, exc, seconds())
-    return answered(server, seconds(), address)
-
-
-# One question, for whoever asks no more than that
-
-
-async def try_allocation(server: IceUrl, local: str, tls: ssl.SSLContext | None) -> Address:
-    """Get an allocation and give it back; return its relayed address. Raises as ``allocate`` does."""
-    relay = await allocate(server, _Receiver, bind=bind_to(local), tls=tls)
-    relay.transport.close()
-    await relay.protocol.closed
-    return relay.address
-
-
-class _Receiver(asyncio.DatagramProtocol):
-    """Receives nothing."""
-
-    def __init__(self) -> None:
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.closed.done():
-            self.closed.set_result(None)
-
-
-class _Asker(asyncio.DatagramProtocol):
-    """Enough of a socket for a Binding request."""
-
-    def __init__(self) -> None:
-        self.transactions: dict[bytes, Any] = {}
-        self.broken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        self.transport: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def send_stun(self, message: stun.Message, addr: Address) -> None:
-        self.transport.sendto(bytes(message))
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        try:
-            message = stun.parse_message(data)
-        except (ValueError, KeyError, IndexError, TypeError):
-            return  # not for us
-        if message.message_class & 0x100 and (found := self.transactions.get(message.transaction_id)) is not None:
-            found.response_received(message, addr)
-
-    def error_received(self, exc: Exception) -> None:
-        if not self.broken.done():
-            self.broken.set_result(exc)
-
-
-async def ask_binding(server: IceUrl, local: str, local_port: int) -> Address:
-    """Ask a STUN server from a socket of its own. Raises as ``reflexive_address`` does, and OSError."""
-    loop = asyncio.get_running_loop()
-    bind = bind_to(local, local_port)
-    why: OSError = OSError()
-    for family, address in await resolve(server.host, server.port, socket.SOCK_DGRAM):
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            sock.setblocking(False)
-            bind(sock)
-            sock.connect(address)
-            _, asker = await loop.create_datagram_endpoint(_Asker, sock=sock)
-        except OSError as exc:
-            sock.close()
-            why = exc
-            continue
-        try:
-            return await _unless(asker.broken, reflexive_address(asker, address[:2], retries=6))
-        finally:
-            asker.transport.close()
-    raise why
