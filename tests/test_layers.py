@@ -17,7 +17,10 @@ LAYERS: dict[str, tuple[int, set[str]]] = {
     **{f"rtcpeer.{name}": (0, set[str]()) for name in BOTTOM},
     "rtcpeer.protocols": (1, set()),
     "rtcpeer.audio": (2, {"numpy", "av", "sounddevice"}),
-    "rtcpeer.transports": (3, {"numpy", "av", "aiohttp", "aiortc", "aioice", "ifaddr", "pylibsrtp", "pyee"}),
+    "rtcpeer.transports": (
+        3,
+        {"numpy", "av", "aiohttp", "OpenSSL", "aiortc", "aioice", "ifaddr", "pylibsrtp", "pyee"},
+    ),
     "rtcpeer": (4, {"numpy", "av"}),
     "rtcpeer.auth": (4, {"aiohttp"}),
     "rtcpeer.doctor": (4, {"aiohttp", "numpy"}),
