@@ -34,9 +34,13 @@ class Gaps:
 
     def end(self, now: float) -> None:
         """There is a connection again, or one took over from another without a gap."""
+        self.close(now)
+        self._count += 1
+
+    def close(self, now: float) -> None:
+        """The session is over: a gap that goes on goes on no more."""
         self._seconds += now - self._since if self._since is not None else 0.0
         self._since = None
-        self._count += 1
 
     def remember(self, said: Said) -> None:
         """Keep what a new conversation would have to be told again, if it is that."""

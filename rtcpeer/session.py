@@ -446,6 +446,7 @@ class Session:
         if self._closing is not None:
             return
         media_clock().remove(self._tick)
+        self._gaps.close(self.now())
         self._outgoing.close()
         self.undecoded.close()
         if (turn := self._tracker.finish()) is not None and self.protocol.side is Side.CLIENT:

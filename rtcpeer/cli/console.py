@@ -152,6 +152,9 @@ def summarize(session: Session, turns: int) -> list[str]:
     measured = [entry.said.turnaround for entry in session.events.entries() if isinstance(entry.said, TurnMeasured)]
     if measured:
         lines.append(f"turnaround: {', '.join(f'{each:.2f} s' for each in measured)}")
+    if (again := stats["reconnections"])["count"]:
+        times = "once" if again["count"] == 1 else f"{again['count']} times"
+        lines.append(f"reconnected {times}, {again['gaps']:.1f} s without a connection")
     if netem := stats["netem"]:
         ways = [
             f"{name} {did['packets_lost'] + did['packets_dropped']} of {did['packets_sent']} packets lost"
