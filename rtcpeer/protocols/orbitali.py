@@ -19,19 +19,16 @@ from ..formats import AudioFormat
 from ..said import Said
 from .base import AudioChunk, Message, Profile, Side, WireAudio
 from .http import (
-    HttpRequest,
     HttpResponse,
     Refusal,
     RequestRefused,
     SocketClosing,
     SocketRequest,
     Ticket,
-    authorization,
     is_token,
     json_answer,
     json_response,
     parse_time,
-    service_url,
 )
 from .options import checked_id
 from .strict_json import load_object
@@ -128,11 +125,6 @@ class Orbitali(WebSocketProtocol):
                 yield Unknown(message if isinstance(message, str) else json.dumps(found))
 
     # The REST step
-
-    @classmethod
-    def session_request(cls, base_url: str, api_key: str, params: Mapping[str, Any]) -> HttpRequest:
-        url = service_url(base_url, cls.path("session", params))
-        return HttpRequest("POST", url, {"accept": "application/json", **authorization(api_key, "API key")})
 
     @classmethod
     def parse_session(cls, response: HttpResponse, base_url: str) -> Ticket:

@@ -35,11 +35,9 @@ from .http import (
     SocketRequest,
     Ticket,
     Upgrade,
-    authorization,
     is_token,
     json_answer,
     json_response,
-    service_url,
 )
 from .options import bad, checked_id, one_of
 from .strict_json import load_object
@@ -148,11 +146,6 @@ class Orgo(WebSocketProtocol):
         return SessionStarted(self.params.get("computer_id", ""), {"sample_rate": rate, "channels": channels})
 
     # The REST step
-
-    @classmethod
-    def session_request(cls, base_url: str, api_key: str, params: Mapping[str, Any]) -> HttpRequest:
-        url = service_url(base_url, cls.path("session", params))
-        return HttpRequest("GET", url, {"accept": "application/json", **authorization(api_key, "API key")})
 
     @classmethod
     def parse_session(cls, response: HttpResponse, base_url: str) -> Ticket:

@@ -35,6 +35,7 @@ from .http import (
     json_response,
     match_path,
     refusal_error,
+    service_url,
     socket_url,
 )
 
@@ -93,7 +94,11 @@ class WebSocketProtocol(VoiceProtocol):
         Raises:
             ConfigurationError: a parameter is missing, or the URL or the key can't be right.
         """
-        return None
+        if "session" not in cls.profile.paths:
+            return None
+        url = service_url(base_url, cls.path("session", params))
+        headers = {"accept": "application/json", **authorization(api_key, "API key")}
+        return HttpRequest(cls.profile.session_method, url, headers)
 
     @classmethod
     def parse_session(cls, response: HttpResponse, base_url: str) -> Ticket:
