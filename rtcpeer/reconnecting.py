@@ -35,8 +35,9 @@ HELD = 1000
 class Attempt:
     """Stands in for a session while another link is brought up; nothing is heard of one that fails."""
 
-    def __init__(self, session: Session) -> None:
-        self.link: Link | None = None
+    def __init__(self, session: Session, old: Link) -> None:
+        self._old = old
+        self._link: Link | None = None
         self.phases: dict[str, float] = {}
         self.conversation_id: str | None = None
         self.decodes = session.decodes
@@ -44,6 +45,14 @@ class Attempt:
         """It came up, and was gone again."""
         self._session = session
         self._held: deque[Callable[[], None]] | None = deque(maxlen=HELD)
+
+    @property
+    def link(self) -> Link | None:
+        return self._link
+
+    @link.setter
+    def link(self, link: Link | None) -> None:
+        self._link = self._old.heir = link
 
     def start_audio(self) -> None:
         """It runs."""
@@ -234,7 +243,7 @@ class Reconnector:
             self._attempts = number
             self._session.report(Reconnecting(number, round(delay, 3), why))
             await asyncio.sleep(delay)
-            attempt = Attempt(self._session)
+            attempt = Attempt(self._session, old)
             opening = self._opening.again(attempt, old, number)
             try:
                 await self._open(opening, attempt)

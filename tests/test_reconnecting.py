@@ -489,6 +489,18 @@ async def test_a_pipe_holds_back_what_nobody_would_get(mock: MockServer) -> None
         assert sent == pipe.packets_sent
 
 
+async def test_an_outage_is_over_for_the_attempt_that_began_in_it(mock: MockServer) -> None:
+    """``all``: its ICE checks, too. Without the end of the outage they would have ten seconds to fail in."""
+    async with calling(mock) as session:
+        first: Any = session.link
+        first.impair(rtcpeer.NetworkConditions.of("loss=100%,all=1"))
+        await session.wait_for(Reconnecting, timeout=DEADLINE)
+        await until(lambda: first.heir is not None and first.heir.conditions == first.conditions)
+        first.impair(rtcpeer.NetworkConditions())
+        await back(session)
+        assert 1 == len(of_kind(session, Reconnecting))
+
+
 async def test_settings_of_the_call_go_with_it(mock: MockServer) -> None:
     settings = OpusSettings.economy()
     conditions = rtcpeer.NetworkConditions.of("delay=10ms")

@@ -56,6 +56,9 @@ class Link(ABC):
     failure: RtcPeerError | None = None
     """What ended the connection, unless it was a goodbye; the class says whether trying again may help."""
 
+    heir: Link | None = None
+    """Another that is being brought up to take its place: it is on the same emulated network."""
+
     @property
     @abstractmethod
     def was_ready(self) -> bool:

@@ -416,6 +416,8 @@ class RtcLink(Link):
 
     def impair(self, conditions: NetworkConditions) -> None:
         self._impairment.conditions = conditions
+        if self.heir is not None:
+            self.heir.impair(conditions)
 
     @property
     def was_ready(self) -> bool:

@@ -550,6 +550,8 @@ class WebSocketLink(Link):
 
     def impair(self, conditions: NetworkConditions) -> None:
         self._out.emulator.conditions = self._in.emulator.conditions = conditions.for_stream()
+        if self.heir is not None:
+            self.heir.impair(conditions)
 
     # Ending
 
