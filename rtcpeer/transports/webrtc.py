@@ -135,6 +135,7 @@ class RtcLink(Link):
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._pc.on("connectionstatechange", self._on_connection_state)
         self._stop_connecting = aiortc_compat.watch_connecting(self._pc, self._on_connect_failure)
+        self._give_up_closing = aiortc_compat.close_in_one_task(self._pc)
 
     # Opening
 
@@ -455,12 +456,16 @@ class RtcLink(Link):
                 await self._pc.close()
         except TimeoutError:
             logger.warning("the peer connection did not close within %g s: it is torn down", CLOSE_DEADLINE)
-            aiortc_compat.tear_down(self._pc)
+            self._tear_down()
         except asyncio.CancelledError:
             # The loop is ending, and aiortc's close is of no use any more.
             await aiortc_compat.say_goodbye(self._pc)
-            aiortc_compat.tear_down(self._pc)
+            self._tear_down()
             raise
+
+    def _tear_down(self) -> None:
+        self._give_up_closing()
+        aiortc_compat.tear_down(self._pc)
 
     async def abandon(self) -> None:
         """Vanish without a goodbye, as a killed process does."""

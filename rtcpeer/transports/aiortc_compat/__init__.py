@@ -11,7 +11,7 @@ from .asking import ask_binding, explained, try_allocation
 from .audio import AudioReceiver, AudioSender
 from .channel import BoundedStream, ReassemblyBounds, guard_channel
 from .checks import check_quickly
-from .closing import say_goodbye, survive_the_end_of_the_loop, tear_down
+from .closing import close_in_one_task, say_goodbye, survive_the_end_of_the_loop, tear_down
 from .connecting import watch_connecting
 from .consent import ask_for_life, watch_life, watch_send_errors
 from .direct import receive_directly
@@ -35,6 +35,7 @@ __all__ = [
     "ask_for_life",
     "candidate_types",
     "check_quickly",
+    "close_in_one_task",
     "explained",
     "gather_with",
     "guard_channel",

@@ -13,6 +13,30 @@ from OpenSSL import SSL
 from .ice import ice_transports, path_alive
 
 
+def close_in_one_task(pc: RTCPeerConnection) -> Callable[[], None]:
+    """Have everybody who calls ``pc.close()`` wait for one task; return what cancels that.
+
+    Works around aiortc closing by itself, in a task that nobody holds, when DTLS has ended: who closes meanwhile
+    waits for a future of it, and cancels that when he gives up, and the task stays.
+    """
+    private: Any = pc
+    close = private.close
+    closing: asyncio.Task[None] | None = None
+
+    async def close_once() -> None:
+        nonlocal closing
+        if closing is None:
+            closing = asyncio.create_task(close(), name="rtcpeer closing")
+        await asyncio.shield(closing)
+
+    def give_up() -> None:
+        if closing is not None:
+            closing.cancel()
+
+    private.close = close_once
+    return give_up
+
+
 def tear_down(pc: RTCPeerConnection) -> None:
     """Let go of sockets, tasks and timers at once, without a goodbye; after a ``close()`` that was given up.
 
@@ -42,6 +66,7 @@ def _tasks(pc: RTCPeerConnection) -> Iterator[asyncio.Task[Any] | None]:
         yield line.receiver._RTCRtpReceiver__rtcp_task
         yield line.receiver.transport._task
     for transport in ice_transports(pc):
+        yield transport._RTCIceTransport__monitor_task
         yield transport._connection._query_consent_task
         for pair in transport._connection._check_list:
             yield pair.task

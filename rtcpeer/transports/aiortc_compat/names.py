@@ -80,7 +80,10 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_send_chunk",
         "_set_state",
     ),
-    RTCIceTransport: ("_monitor",),
+    RTCIceTransport: (
+        "_RTCIceTransport__monitor_task",
+        "_monitor",
+    ),
     Connection: (
         "build_request",
         "connect",
