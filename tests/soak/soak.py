@@ -16,6 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from chaos.census import one_arena
 from chaos.report import text_of, to_json, write_document
 from chaos.run import Options, Soak
 
@@ -34,6 +35,7 @@ def main() -> None:
         parser.error("give minutes above 0, at least one lane, and a round of at least 5 s")
     seed = random.randrange(10**6) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
+    one_arena()
     folder = Path(tempfile.mkdtemp(prefix="rtcpeer-soak-"))
     soak = Soak(
         Options(

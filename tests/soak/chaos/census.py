@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-import os
 import sys
 import threading
 from collections import Counter
@@ -33,7 +32,7 @@ TRANSIENT = (
 @dataclass(frozen=True, slots=True)
 class Census:
     rss: int
-    """Bytes that are resident."""
+    """Bytes that are resident and nobody's but ours: pages of files that are mapped come with the code that runs."""
     malloced: int
     """Bytes that are handed out by malloc: what C libraries hold, without the holes between. 0: no glibc."""
     blocks: int
@@ -55,7 +54,7 @@ class Census:
             gc.collect()
         _trim()
         return cls(
-            int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+            _resident(),
             _malloced(),
             sys.getallocatedblocks(),
             dict(Counter(_task_name(task) for task in asyncio.all_tasks() - {asyncio.current_task()})),
@@ -152,6 +151,20 @@ _MALLINFO2 = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblk
 class _MallInfo2(ctypes.Structure):
     # mallinfo(3), glibc 2.33
     _fields_ = tuple((name, ctypes.c_size_t) for name in _MALLINFO2)
+
+
+def one_arena() -> None:
+    """Have malloc keep one heap for all threads, before there are any; the holes in eight would hide what grows."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(-8, 1)  # M_ARENA_MAX, mallopt(3)
+
+
+def _resident() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def _malloced() -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from chaos.census import Census, who_keeps
+from chaos.census import Census, one_arena, who_keeps
 from chaos.complaints import Complaints
 
 from rtcpeer.transports.media_clock import media_clock
@@ -63,4 +63,5 @@ def answer(what: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    one_arena()
     asyncio.run(serve(int(sys.argv[1]), sys.argv[2] or None, int(sys.argv[3])))

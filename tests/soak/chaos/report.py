@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .run import WARM_UP, Results, slopes
-from .verdicts import STARVED
+from .run import Results, slopes
+from .verdicts import STARVED, warm
 
 BEGIN, END = "<!-- soak -->", "<!-- end of soak -->"
 
@@ -69,14 +69,14 @@ def text_of(report: dict[str, Any]) -> str:
         f"meant nothing: {report['starved_calls']}.",
         f"- Latest audio slot: {_milliseconds(report['worst_lateness'])}.",
         "",
-        "| process | RSS first → last | a call | malloc first → last | a call | Python objects a call | tasks "
-        "| threads | descriptors |",
+        "| process | anonymous RSS, first → last | a call | malloc, first → last | a call | Python objects a call "
+        "| tasks | threads | descriptors |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, samples in report["samples"].items():
         if name not in report["slopes"]:
             continue  # a process that was killed soon
-        first, last, slope = samples[WARM_UP], samples[-1], report["slopes"][name]
+        first, last, slope = warm(samples)[0], samples[-1], report["slopes"][name]
         lines.append(
             f"| {name} | {_megabytes(first, last, 'rss')} | {_slope(slope, 'rss')} B "
             f"| {_megabytes(first, last, 'malloced')} | {_slope(slope, 'malloced')} B | {_slope(slope, 'blocks')} "

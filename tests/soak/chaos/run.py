@@ -26,15 +26,13 @@ from .census import Census, who_keeps
 from .complaints import Complaints
 from .mocks import Mock
 from .schedule import FAULTY, MORTAL, STEADY, Round, Trouble, plan_round
-from .verdicts import BOUNDS, Slope, leaks
+from .verdicts import BOUNDS, Slope, leaks, warm
 
 CHECKER = Path(__file__).with_name("recordings.py")
 QUIET_DEADLINE = 60.0
 """Seconds after a round in which what was going on may end; what takes how long is in the report."""
 SETTLE = 10.0
 """Seconds after that for what closes by itself."""
-WARM_UP = 2
-"""Rounds whose memory is not looked at, of those that are long enough to have some more."""
 NAMES = {STEADY: "steady", FAULTY: "faulty", MORTAL: "mortal"}
 
 
@@ -258,8 +256,7 @@ class Soak:
     def _look_at_memory(self) -> None:
         found = []
         for name, samples in self.results.samples.items():
-            warm = WARM_UP if len(samples) > 2 * WARM_UP else 1
-            found += leaks(name, samples[warm:])
+            found += leaks(name, samples)
         self._fail(found, self.results.rounds)
 
     async def _check_folders(self, outcomes: list[Outcome]) -> list[str]:
@@ -317,10 +314,10 @@ def slopes(results: Results) -> dict[str, dict[str, dict[str, float]]]:
         name: {
             what: {"per_call": round(slope.per_call, 1), "error": round(slope.error, 1)}
             for what in BOUNDS
-            for slope in [Slope.through([(row["calls"], row[what]) for row in samples[WARM_UP:]])]
+            for slope in [Slope.through([(row["calls"], row[what]) for row in warm(samples)])]
         }
         for name, samples in results.samples.items()
-        if len(samples) >= WARM_UP + 3
+        if len(warm(samples)) >= 3
     }
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 OPEN_TROUBLE = frozenset({"SignalingError", "IceError", "OpenTimeout", "ConnectionLost", "AuthError", "TokenExpired"})
 """How ``connect()`` may fail when the server is killed meanwhile, or another answers that never heard of us."""
@@ -129,8 +132,13 @@ STARVED = 0.25
 
 BOUNDS = {"rss": 4096.0, "malloced": 2048.0, "blocks": 20.0}
 """What may be left of a call: bytes, bytes, Python objects. More than that, beyond doubt, is a leak."""
-POINTS = 4
-"""With fewer samples nothing is said of memory."""
+POINTS = {"rss": 10, "malloced": 4, "blocks": 4}
+"""With fewer samples nothing is said of it: pages are kept for later before they are used again."""
+
+
+def warm(samples: Sequence[T]) -> Sequence[T]:
+    """Leave out the first third: what is loaded on demand, and heaps that find their size."""
+    return samples[max(1, len(samples) // 3) :]
 
 
 def leaks(name: str, samples: Iterable[Mapping[str, float]]) -> list[str]:
@@ -139,11 +147,11 @@ def leaks(name: str, samples: Iterable[Mapping[str, float]]) -> list[str]:
     Args:
         samples: Of one process, in order: ``calls`` so far and the figures of ``BOUNDS``.
     """
-    rows = list(samples)
-    if len(rows) < POINTS:
-        return []
+    rows = warm(list(samples))
     found = []
     for what, bound in BOUNDS.items():
+        if len(rows) < POINTS[what]:
+            continue
         slope = Slope.through([(row["calls"], row[what]) for row in rows])
         if slope.per_call - 2 * slope.error > bound:
             found.append(
