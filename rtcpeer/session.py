@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -43,11 +42,13 @@ from .events import (
 from .formats import FRAME_DURATION, VOICE, AudioFormat, OpusSettings
 from .gaps import Gaps
 from .latency import TurnMeter
+from .muting import Muting
 from .protocols.base import Side, VoiceProtocol
 from .received_video import received_video
 from .said import Said
 from .transports.link import NO_STATS, Link
 from .transports.media_clock import media_clock
+from .turn_queue import TurnQueue
 from .turns import LONGEST, Turn, TurnTracker
 from .undecoded import Pipe, Undecoded
 
@@ -61,8 +62,6 @@ FrameTap = Callable[[int, NDArray[np.int16], NDArray[np.int16]], None]
 
 _SLOW_TAP = 0.01
 """Seconds. Every call on the loop waits for a tap."""
-_MUTED_UNTIL_QUIET = 0.4
-"""Seconds of silence after which an interrupted agent counts as having stopped."""
 
 
 class Session:
@@ -98,16 +97,14 @@ class Session:
         self._meter = TurnMeter()
         # The answering side listens to no turns.
         self._tracker = TurnTracker(LONGEST if protocol.side is Side.CLIENT else None)
-        # Turns nobody listened to: a minute of audio each, so only the latest few are worth their memory.
-        self._turns: deque[Turn] = deque(maxlen=4)
-        self._turn_waiters: list[asyncio.Future[None]] = []
+        self._turns = TurnQueue()
         self._heard = Heard()
         self._taps: list[FrameTap] = []
         self.undecoded = Undecoded(started)
         """The same audio as packets."""
         self._closers: list[Callable[[], Any]] = []
         self._first_frame: int | None = None
-        self._muted_since_quiet: float | None = None
+        self._muting = Muting()
         self._saying = False
         self._closing: asyncio.Task[None] | None = None
         self._how_it_ended: tuple[Ending, str, bool] = ("local", "", False)
@@ -271,10 +268,10 @@ class Session:
         link = self._live_link()
         if Interrupt in self.protocol.speaks[self.protocol.side]:
             await self.send(Interrupt())
-        if self._muted_since_quiet is None:
+        if not self._muting.active:
             played = self._tracker.played if link.played is None else link.played
             if not link.cut_off():
-                self._muted_since_quiet = self.now()
+                self._muting.begin(self.now())
             self.report(Interrupted(round(played, 3), "local"))
 
     # Listening
@@ -290,19 +287,12 @@ class Session:
         self._check_decodes("listen()")
         try:
             async with asyncio.timeout(timeout):
-                while not self._turns:
-                    if self.events.closed:
-                        raise ConnectionLost(f"the session ended before the agent's turn did: {self._ending()}")
-                    waiter = self._loop.create_future()
-                    self._turn_waiters.append(waiter)
-                    try:
-                        await waiter
-                    finally:
-                        if waiter in self._turn_waiters:
-                            self._turn_waiters.remove(waiter)
+                turn = await self._turns.get()
         except TimeoutError:
             raise TimeoutError(f"the agent completed no turn in {timeout} s") from None
-        return self._turns.popleft()
+        if turn is None:
+            raise ConnectionLost(f"the session ended before the agent's turn did: {self._ending()}")
+        return turn
 
     @property
     def turn_audio(self) -> float | None:
@@ -450,7 +440,7 @@ class Session:
         self._outgoing.close()
         self.undecoded.close()
         if (turn := self._tracker.finish()) is not None and self.protocol.side is Side.CLIENT:
-            self._turns.append(turn)
+            self._turns.put(turn)
         self._how_it_ended = (reason, detail, abandon)
         self._closing = self._loop.create_task(self._shut(reason, detail, abandon), name="rtcpeer closing")
 
@@ -466,7 +456,7 @@ class Session:
         with contextlib.suppress(asyncio.CancelledError):
             await self._outgoing.wait_closed()
         self.report(Closed(reason, detail))
-        self._wake_listeners()
+        self._turns.end()
         self._heard.end()
         for closer in self._closers:
             try:
@@ -621,8 +611,8 @@ class Session:
 
         playout = self.link.hear(now)
         heard, measured = playout.samples, playout.level
-        if self._muted_since_quiet is not None:
-            heard, measured = self._mute(heard, t), SILENT
+        if self._muting.active:
+            heard, measured = self._muting.silence(heard, t), SILENT
         if self._log_speech(self.remote, self._ear, heard, t, measured) == "started":
             assert self._ear.started_at is not None
             turnaround = self._meter.heard(self._ear.started_at)
@@ -632,8 +622,7 @@ class Session:
         if turn is not None:
             self.link.end_turn()
         if turn is not None and self.protocol.side is Side.CLIENT:
-            self._turns.append(turn)
-            self._wake_listeners()
+            self._turns.put(turn)
 
         self._heard.put(heard if playout.stereo is None else playout.stereo, t)
         self._finish_frame(frame, said, heard)
@@ -674,15 +663,6 @@ class Session:
             self.report(SpeechStopped(speaker, round(t + FRAME_DURATION - detector.last_voiced_at, 3)))
         return change
 
-    def _mute(self, heard: NDArray[np.int16], t: float) -> NDArray[np.int16]:
-        """Drop what an interrupted agent still says, until it has stopped."""
-        assert self._muted_since_quiet is not None
-        if int(np.abs(heard).max()) > 300:  # −40 dBFS
-            self._muted_since_quiet = t
-        elif t - self._muted_since_quiet >= _MUTED_UNTIL_QUIET:
-            self._muted_since_quiet = None
-        return np.zeros_like(heard)
-
     def __repr__(self) -> str:
         return f"<Session {self.protocol.profile.name} {self.protocol.side.value} {self.conversation_id or '-'}>"
 
@@ -696,12 +676,6 @@ class Session:
         if isinstance(said, Event):
             self._tracker.on_event(said, t)
         self.events.append(round(t, 4), said)
-
-    def _wake_listeners(self) -> None:
-        waiters, self._turn_waiters = self._turn_waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
     def _ending(self) -> str:
         if self._gaps.open and self._closing is None:

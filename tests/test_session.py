@@ -219,7 +219,7 @@ async def test_polling_leaves_nothing_behind_each_time(session: Session):
             with pytest.raises(TimeoutError):
                 await wait
 
-    assert [] == session._turn_waiters
+    assert 0 == session._turns.listeners
     assert [] == session.events._waiters
 
 
