@@ -2,7 +2,7 @@
 
     python tests/soak/soak.py [--minutes 5] [--seed N] [--lanes 10] [--docs docs]
 
-Exit 0 when nothing was found, 1 otherwise. What is looked for is said in docs/reliability.md. Linux.
+Exit 0 when nothing was found, 1 otherwise. What is looked for is said in docs/soak.md. Linux.
 """
 
 from __future__ import annotations

@@ -93,11 +93,11 @@ def text_of(report: dict[str, Any]) -> str:
 
 
 def write_document(report: dict[str, Any], folder: Path) -> None:
-    """Write ``bench/soak.json``, and put the figures between the marks of ``reliability.md``."""
+    """Write ``bench/soak.json``, and put the figures between the marks of ``soak.md``."""
     (folder / "bench").mkdir(exist_ok=True)
     (folder / "bench" / "soak.json").write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n")
-    document = folder / "reliability.md"
-    text = document.read_text() if document.exists() else ""
+    document = folder / "soak.md"
+    text = document.read_text()
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2]
     document.write_text(f"{head}{BEGIN}\n\n{text_of(report)}\n\n{END}{tail}")
