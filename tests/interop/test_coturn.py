@@ -9,15 +9,17 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from calling import until
 from certificates import Authority
 from parts import API_KEY, AUDIBLE, DEADLINE, hear, running_mock
 
 import rtcpeer
 from rtcpeer.auth import turn_credentials
 from rtcpeer.errors import IceError
-from rtcpeer.events import ErrorReported
+from rtcpeer.events import Closed, Degraded, ErrorReported
 from rtcpeer.protocols.http import IceServer
 from rtcpeer.transports.ice_options import relay_trust
 from rtcpeer.transports.ice_probe import try_turn
@@ -158,6 +160,26 @@ async def test_relay_alone_with_a_credential_that_is_refused_names_the_server_an
         assert f"{url}: refused: " in str(caught.value)
     assert why in str(caught.value)
     assert credential not in str(caught.value)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_whether_anybody_is_there_is_asked_and_answered_through_the_relay(relay: str, transport: str):
+    """The network loses all media, RTP and RTCP: what keeps the call are the answers to our questions."""
+    short = rtcpeer.Watchdog(ask_after=0.2, lost_after=1.0)
+    async with (
+        running_mock("tone", ice_servers=[IceServer((over(relay, transport),))], turn_secret=SECRET) as mock,
+        rtcpeer.connect(
+            "orga", mock.url, api_key=API_KEY, ice_policy="relay", watchdog=short, netem="loss=100%", reconnect=None
+        ) as session,
+    ):
+        link: Any = session.link
+        asked: list[float] = []
+        ask = link._liveness._ask
+        link._liveness._ask = lambda: (asked.append(session.now()), ask())
+        await until(lambda: len(asked) >= 5)
+        assert [] == [each for each in session.events.entries() if isinstance(each.said, (Degraded, Closed))]
+        link.impair(rtcpeer.NetworkConditions.of("loss=100%,all=1"))
+        assert "lost" == (await session.wait_for(Closed, timeout=DEADLINE)).reason
 
 
 async def test_a_certificate_of_a_ca_that_we_do_not_know_is_not_trusted(relay: str):
