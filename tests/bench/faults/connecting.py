@@ -30,10 +30,13 @@ async def first_sounds(repeats: Mapping[str, int]) -> AsyncIterator[Row]:
                 yield await _first_sound(everybody, fewer, "a dead STUN server in the list", 0.5, server.url, "all")
         async with coturn(SECRET) as url, mock("--ice-server", url, "--turn-secret", SECRET) as server:
             yield await _first_sound(everybody, repeats, "relay only, by coturn over UDP", 0.3, server.url, "relay")
+        async with coturn(SECRET) as url, mock("--ice-server", url, "--turn-secret", f"not {SECRET}") as server:
+            fault = "wrong TURN password, other paths allowed"
+            yield await _first_sound(everybody, repeats, fault, None, server.url, "all")
 
 
 async def _first_sound(
-    everybody: list[Caller], repeats: Mapping[str, int], fault: str, goal: float, url: str, policy: str
+    everybody: list[Caller], repeats: Mapping[str, int], fault: str, goal: float | None, url: str, policy: str
 ) -> Row:
     row = Row(fault, FIRST_SOUND, goal, {caller.system: Cell(LONGEST) for caller in everybody})
     for number in range(max(repeats.values())):
