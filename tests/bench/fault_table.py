@@ -65,7 +65,11 @@ async def measure(groups: list[str], quick: bool, node: bool, console: Console) 
                     console.print(f"{group}: {' | '.join(cells({'rows': [row.to_dict()]})[0])}", highlight=False)
             except pytest.skip.Exception as exc:
                 left_out.append(f"Left out, {group}: {exc.msg}.")
-                console.print(left_out[-1], markup=False)
+            except Exception as exc:  # the others have been measured, and are worth a table
+                left_out.append(f"Broken off, {group}: {type(exc).__name__}: {exc}")
+            else:
+                continue
+            console.print(left_out[-1], markup=False)
     return rows, left_out
 
 
@@ -106,6 +110,8 @@ def main() -> None:
         text = json.dumps(results, ensure_ascii=False, indent=1) + "\n"
         (options.docs / "bench" / "reliability.json").write_text(text)
         write_markdown(results, options.docs / "reliability.md")
+    if any(each.startswith("Broken off") for each in left_out):
+        sys.exit(1)
 
 
 def _processor() -> str:

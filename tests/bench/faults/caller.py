@@ -25,7 +25,7 @@ PROGRAMS = {
     "aiortc": [sys.executable, str(HERE / "aiortc_caller.py")],
     "libwebrtc": ["node", str(HERE / "wrtc_caller.js")],
 }
-DEADLINE = 20.0
+DEADLINE = 60.0
 """Seconds for what is not measured: to start, to hang up."""
 
 Said = dict[str, Any]

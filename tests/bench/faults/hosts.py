@@ -167,6 +167,7 @@ async def _heard_again(caller: Caller, broken: float, since: float) -> Outcome:
         )
 
     sound = await caller.wait_until(back_or_over, broken + WATCHED - time.monotonic())
+    await asyncio.sleep(0.5)  # for what is told of it besides
     told = told_since(caller.said, broken)
     if sound is None or sound["type"] == "ended":
         return Outcome(None, told=told)

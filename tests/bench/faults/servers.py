@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 KEY = "sk_reliability"
-STARTED_WITHIN = 20.0
+STARTED_WITHIN = 60.0
 """Seconds."""
 
 
