@@ -26,13 +26,27 @@ class Liveness:
         on_news: Callable[[Literal["degraded", "recovered", "lost"], float], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self.heard = self._loop.time()
-        """When something came last, on the loop's clock."""
+        self._heard = self._loop.time()
+        self._asked = False
         self._watchdog = watchdog
         self._ask = ask
         self._on_news = on_news
         self._watch: Watch | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def heard(self) -> float:
+        """When something came last, on the loop's clock."""
+        return self._heard
+
+    @heard.setter
+    def heard(self, now: float) -> None:
+        self._heard = now
+        if self._asked:
+            # What was waited for is told at once, and how long it took; the next look is up to a second away.
+            self._asked = False
+            if self._watch is not None:
+                self._look()
 
     def start(self) -> None:
         """It was there a moment ago: begin to watch. Without a watchdog nothing happens."""
@@ -63,6 +77,7 @@ class Liveness:
         else:
             self._timer = self._loop.call_at(verdict.next, self._look)
         if verdict.ask:
+            self._asked = True
             self._ask()
         if verdict.news is not None:
             self._on_news(verdict.news, verdict.silence)

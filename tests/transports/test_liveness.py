@@ -104,6 +104,30 @@ async def test_a_network_that_comes_back_in_time_is_a_recovery() -> None:
         assert not session.events.closed
 
 
+def test_a_recovery_is_told_when_it_comes_with_the_seconds_in_which_nothing_came() -> None:
+    told: list[tuple[str, float, float]] = []
+
+    async def five_seconds_of_silence() -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        def on_news(news: str, silence: float) -> None:
+            told.append((news, round(silence, 3), round(loop.time() - began, 3)))
+
+        liveness = Liveness(Watchdog(), lambda: None, on_news)
+        liveness.start()
+        await asyncio.sleep(5.3)
+        liveness.heard = loop.time()
+        for _ in range(50):  # it goes on
+            await asyncio.sleep(0.02)
+            liveness.heard = loop.time()
+        liveness.close()
+
+    run(five_seconds_of_silence())
+
+    assert [("degraded", 4.0, 4.0), ("recovered", 5.3, 5.3)] == told
+
+
 async def test_both_ends_notice() -> None:
     """The one who was called looks as well, or a mock would keep dead callers."""
     async with two_ends() as (session, far):
