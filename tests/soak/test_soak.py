@@ -50,6 +50,14 @@ def test_each_fault_comes_as_often_as_the_others():
     assert {8} == set(faults.values())
 
 
+def test_without_a_full_disk_the_same_happens_at_the_same_times():
+    times = [
+        [(call.at, call.seconds, call.ending, call.acts) for call in round_.calls]
+        for round_ in (plan_round(7, 0, seconds=40.0, lanes=10, full_disk=full) for full in (True, False))
+    ]
+    assert times[0] == times[1]
+
+
 def test_two_calls_a_round_are_recorded_to_the_full_disk():
     assert [2] * 10 == [sum(call.record == "full" for call in plan(1, n).calls) for n in range(10)]
 

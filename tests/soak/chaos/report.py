@@ -65,6 +65,8 @@ def text_of(report: dict[str, Any]) -> str:
         f"{troubles.get('kill', 0)} × `kill -9` of a mock. A full "
         f"disk: {'yes' if report['full_disk'] else 'no, that needs root'}.",
         f"- Call folders checked: {report['call_folders_checked']}.",
+        f"- After a round, the mocks had noticed that all calls were over within "
+        f"{report['longest_until_mocks_noticed']} s: nobody tells them of those that vanished.",
         f"- Calls that had to wait for a core for more than {STARVED * 100:.0f} % of their time, so that deadlines "
         f"meant nothing: {report['starved_calls']}.",
         f"- Latest audio slot: {_milliseconds(report['worst_lateness'])}.",

@@ -109,7 +109,8 @@ def plan_round(seed: int, number: int, *, seconds: float, lanes: int, full_disk:
             calls.append(_plan_call(rng, len(calls), at, seconds - at, lane))
             at += calls[-1].seconds + rng.uniform(0.0, 1.0)
     if full_disk:
-        _fill_disk(rng, calls)
+        # With chance of its own: everything else is the same where there is no such disk.
+        _fill_disk(random.Random(f"{seed}/{number}/disk"), calls)
     return Round(tuple(_piped(rng, calls)), _plan_troubles(rng, seed, number, seconds))
 
 
