@@ -17,7 +17,7 @@ from rtcpeer.protocols.websocket import WebSocketProtocol
 from rtcpeer.serving.listening import Limits, read_body
 from rtcpeer.serving.rate_limit import RateLimit, caller
 from rtcpeer.serving.refusals import Refusals
-from rtcpeer.transports.websocket import CLOSE_DEADLINE, MESSAGE_LIMIT
+from rtcpeer.transports.dialling import CLOSE_DEADLINE, MESSAGE_LIMIT
 
 from .faults import http_fault
 from .places import LimitReached

@@ -18,10 +18,11 @@ from ..protocols.base import Side
 from ..protocols.http import HttpRequest, Ticket
 from ..protocols.websocket import WebSocketProtocol
 from ..session import Session
+from ..transports.dialling import dial
 from ..transports.http import check_http_url, environment_proxy, exchange
 from ..transports.link import Link
 from ..transports.watchdog import WATCHFUL, Watchdog
-from ..transports.websocket import WebSocketLink, dial
+from ..transports.websocket import WebSocketLink
 from . import Caller, CallOptions, Opening, open_in_background
 
 

@@ -24,24 +24,22 @@ from ..audio.resample import Resampler
 from ..audio.stream_playout import StreamPlayout
 from ..audio.wire import CODECS, WireDecoder
 from ..commands import Ping, Stop
-from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerError, SignalingError
+from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerError
 from ..events import Degraded, ErrorReported, Interrupted, Pong, Recovered, SessionStarted
 from ..formats import VOICE, AudioFormat
 from ..netem import CLEAN, NetworkConditions, StreamEmulator
 from ..protocols.base import AudioChunk, Message, Side, WireAudio
-from ..protocols.http import HttpResponse, RequestRefused, SocketClosing, SocketRequest, for_display
+from ..protocols.http import RequestRefused, SocketClosing, for_display
 from ..protocols.websocket import WebSocketProtocol
 from ..said import Said
 from ..stats import OutboundAudioStats
-from .http import environment_proxy, explain, redact_url, redacted
+from .dialling import CLOSE_DEADLINE, MESSAGE_LIMIT
 from .link import NO_STATS, Link, LinkListener
 from .liveness import Liveness
 from .watchdog import WATCHFUL, Watchdog
 
 logger = logging.getLogger(__name__)
 
-MESSAGE_LIMIT = 1024 * 1024
-"""Bytes. A longer message is not read, and ends the connection (close code 1009)."""
 AUDIO_WAITING = 1.0
 """Seconds of audio that wait to be sent; the oldest is dropped, and counted, for the newest."""
 CONTROL_WAITING = 1000
@@ -50,8 +48,6 @@ SEND_DEADLINE = 10.0
 """Seconds for which a far end may take nothing at all."""
 PONG_DEADLINE = 10.0
 """Seconds for which a far end may leave a ping without any sign of life."""
-CLOSE_DEADLINE = 2.0
-"""Seconds for the far end's half of a goodbye."""
 
 READING_TURN = 0.002
 """Seconds of messages that are taken before it is somebody else's turn: other calls have slots of 5 ms."""
@@ -59,65 +55,6 @@ LINE_LIMIT = 256 * 1024
 """Bytes under way on an emulated network, one direction, before whoever sends has to wait."""
 
 Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
-
-
-class Dialled:
-    """A client's open socket and the pool it came from."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, http: aiohttp.ClientSession) -> None:
-        self.socket = socket
-        self._http = http
-
-    async def release(self) -> None:
-        await self._http.close()
-
-    def abort(self) -> None:
-        # aiohttp has no public way to a client socket's transport.
-        connection = self.socket._response.connection
-        if connection is not None and connection.transport is not None:
-            connection.transport.abort()
-
-
-async def dial(request: SocketRequest, protocol: type[WebSocketProtocol], *, timeout: float | None) -> Dialled:
-    """Open a socket as a client.
-
-    Args:
-        timeout: Seconds until it is open; ``None``: no limit.
-
-    Raises:
-        AuthError, SignalingError: it was refused, or nothing answers.
-        ConfigurationError: the URL or a header can't be sent.
-    """
-    http_url = "http" + request.url.removeprefix("ws")
-    http = aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(), proxy=environment_proxy(http_url), timeout=aiohttp.ClientTimeout()
-    )
-    failure: RtcPeerError
-    try:
-        async with asyncio.timeout(timeout):
-            socket = await http.ws_connect(
-                request.url,
-                headers=request.headers,
-                protocols=request.subprotocols,
-                max_msg_size=MESSAGE_LIMIT,
-                autoping=False,
-                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_DEADLINE),
-            )
-        return Dialled(socket, http)
-    except aiohttp.WSServerHandshakeError as exc:
-        headers = {name.lower(): value for name, value in (exc.headers or {}).items()}
-        failure = protocol.socket_refused(HttpResponse(exc.status, headers))
-        if exc.status == 101:
-            failure = SignalingError(f"{redact_url(http_url)} answered the upgrade with nonsense; is it a WebSocket?")
-        cause: Exception = redacted(exc)
-    except (aiohttp.ClientError, OSError, ValueError) as exc:
-        failure, cause = explain(exc, http_url, timeout), redacted(exc)
-    except BaseException:
-        await http.close()
-        raise
-    await http.close()
-    # Outside the handler: __context__ would keep aiohttp's error, and with it the URL and the headers.
-    raise failure from cause
 
 
 class WebSocketLink(Link):

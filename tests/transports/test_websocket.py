@@ -38,6 +38,7 @@ from rtcpeer import (
 from rtcpeer.connecting import Connecting
 from rtcpeer.protocols import Orbitali
 from rtcpeer.transports import websocket
+from rtcpeer.transports.dialling import MESSAGE_LIMIT
 
 Script = Callable[[web.WebSocketResponse], Awaitable[None]]
 STARTED = {"type": "session.started", "callId": "call_1"}
@@ -393,7 +394,7 @@ async def test_socket_that_dies_without_a_close_is_lost():
 async def test_message_over_the_limit_ends_the_connection_unread():
     async def script(socket: web.WebSocketResponse) -> None:
         await socket.send_json(STARTED)
-        await socket.send_str("x" * (websocket.MESSAGE_LIMIT + 1))
+        await socket.send_str("x" * (MESSAGE_LIMIT + 1))
         await drain(socket)
 
     async with far_end(script) as url, calling(url) as session:
