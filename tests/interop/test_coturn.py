@@ -247,8 +247,10 @@ async def test_an_allocation_that_nobody_waits_for_any_more_is_given_back(transp
             asking.cancel()
             await asyncio.wait([asking])
 
+        # Of two datagrams that come at once, coturn may read the second, which gives back, before the first.
+        lost = 1 if transport == "udp" else 0
         async with asyncio.timeout(DEADLINE):
-            for server in servers:
-                while not (outcome := await try_turn(server)).ok:  # coturn forgets within a second
-                    assert "(486)" in outcome.detail
-                    await asyncio.sleep(0.1)
+            while len(servers) > lost:  # coturn forgets within a second
+                outcomes = [(server, await try_turn(server)) for server in servers]
+                assert all(outcome.ok or "(486)" in outcome.detail for _, outcome in outcomes)
+                servers = [server for server, outcome in outcomes if not outcome.ok]
