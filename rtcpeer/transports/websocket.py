@@ -27,7 +27,7 @@ from ..commands import Ping, Stop
 from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerError
 from ..events import Degraded, ErrorReported, Interrupted, Pong, Recovered, SessionStarted
 from ..formats import VOICE, AudioFormat
-from ..netem import CLEAN, NetworkConditions, StreamEmulator
+from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import AudioChunk, Message, Side, WireAudio
 from ..protocols.http import RequestRefused, SocketClosing, for_display
 from ..protocols.websocket import WebSocketProtocol
@@ -36,6 +36,7 @@ from ..stats import OutboundAudioStats
 from .dialling import CLOSE_DEADLINE, MESSAGE_LIMIT
 from .link import NO_STATS, Link, LinkListener
 from .liveness import Liveness
+from .stream_impairment import StreamImpairment
 from .watchdog import WATCHFUL, Watchdog
 
 logger = logging.getLogger(__name__)
@@ -51,8 +52,6 @@ PONG_DEADLINE = 10.0
 
 READING_TURN = 0.002
 """Seconds of messages that are taken before it is somebody else's turn: other calls have slots of 5 ms."""
-LINE_LIMIT = 256 * 1024
-"""Bytes under way on an emulated network, one direction, before whoever sends has to wait."""
 
 Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
 
@@ -88,8 +87,7 @@ class WebSocketLink(Link):
         self._abort = abort
         self._release = release
         self._loop = asyncio.get_running_loop()
-        self._out = _Line(StreamEmulator(netem, f"{netem_seed}/outgoing"), self._put)
-        self._in = _Line(StreamEmulator(netem, f"{netem_seed}/incoming"), self._take)
+        self._impairment = StreamImpairment(netem, netem_seed, self._put, self._take)
         self._tasks: list[asyncio.Task[None]] = []
         self._writer: asyncio.Task[None] | None = None
         self._ended = False
@@ -255,7 +253,7 @@ class WebSocketLink(Link):
                 self._something.clear()
                 await self._something.wait()
             message, audio = self._queue[0]
-            await self._out.carry(len(message), message)
+            await self._impairment.outgoing.carry(len(message), message)
             # Only now, so that an empty queue means that all is sent; dropping may have taken it meanwhile.
             if self._queue and self._queue[0][0] is message:
                 self._queue.popleft()
@@ -301,7 +299,7 @@ class WebSocketLink(Link):
             self._liveness.heard = self._loop.time()
             match message.type:
                 case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
-                    await self._in.carry(len(message.data), message.data)
+                    await self._impairment.incoming.carry(len(message.data), message.data)
                 case aiohttp.WSMsgType.PING:
                     with contextlib.suppress(OSError, aiohttp.ClientError):
                         await self._socket.pong(message.data)
@@ -309,13 +307,13 @@ class WebSocketLink(Link):
                     self._note_pong()
                 case aiohttp.WSMsgType.CLOSE:
                     # In line behind what was said before.
-                    await self._in.carry(0, SocketClosing(message.data or 1005, message.extra or ""))
+                    await self._impairment.incoming.carry(0, SocketClosing(message.data or 1005, message.extra or ""))
                     return
                 case aiohttp.WSMsgType.ERROR if isinstance(message.data, aiohttp.WebSocketError):
                     self._on_violation(message.data)
                     return
                 case _:  # no goodbye: aiohttp reports a connection that ends without one as closed, too
-                    await self._in.carry(0, SocketClosing(1006))
+                    await self._impairment.incoming.carry(0, SocketClosing(1006))
                     return
 
     def _on_violation(self, error: aiohttp.WebSocketError) -> None:
@@ -462,18 +460,11 @@ class WebSocketLink(Link):
             self._ping_sent = None
 
     def stats(self) -> dict[str, Any]:
-        netem = None
-        if not self._out.emulator.conditions.clean or self._out.emulator.stats.packets_sent:
-            netem = {
-                "conditions": str(self._out.emulator.conditions),
-                "outgoing": self._out.emulator.stats.to_dict(),
-                "incoming": self._in.emulator.stats.to_dict(),
-            }
         return {
             **NO_STATS,
             "inbound_audio": self._playout.stats.to_dict(),
             "outbound_audio": self._said.to_dict(),
-            "netem": netem,
+            "netem": self._impairment.stats(),
             "websocket": {
                 "audio_messages_dropped": self._audio_dropped,
                 "playout_lead": self._playout.lead,
@@ -483,10 +474,10 @@ class WebSocketLink(Link):
 
     @property
     def conditions(self) -> NetworkConditions:
-        return self._out.emulator.conditions
+        return self._impairment.conditions
 
     def impair(self, conditions: NetworkConditions) -> None:
-        self._out.emulator.conditions = self._in.emulator.conditions = conditions.for_stream()
+        self._impairment.conditions = conditions
         if self.heir is not None:
             self.heir.impair(conditions)
 
@@ -519,7 +510,7 @@ class WebSocketLink(Link):
     async def _send_rest(self) -> None:
         if self._writer is None or not self._writer.done():
             await self._all_sent.wait()
-            await self._out.drained()
+            await self._impairment.outgoing.drained()
         while self._queue:  # the loop is ending, and took the writer with it
             await self._put(self._queue.popleft()[0])
 
@@ -531,7 +522,7 @@ class WebSocketLink(Link):
 
     async def _stop(self) -> None:
         self._liveness.close()
-        tasks = [*self._tasks, *self._out.tasks, *self._in.tasks]
+        tasks = [*self._tasks, *self._impairment.tasks]
         current = asyncio.current_task()
         for task in tasks:
             if task is not current:
@@ -613,48 +604,6 @@ class _Mouth:
         pieces = [piece for piece in [self._encoder.encode(rest)] if piece] if len(rest) else []
         pieces += iter(self._encoder.flush, b"")
         return [*pieces, b""] if self.wire.marks_end else pieces
-
-
-class _Line:
-    """One direction of the network: delivers at once, or when the emulator says; always in order."""
-
-    def __init__(self, emulator: StreamEmulator, deliver: Callable[[Any], Awaitable[None]]) -> None:
-        self.emulator = emulator
-        self.tasks: list[asyncio.Task[None]] = []
-        self._deliver = deliver
-        # Bounded like a socket's buffer: whoever sends waits when LINE_LIMIT bytes are on their way.
-        self._waiting: deque[tuple[float, int, Any]] = deque()
-        self._bytes = 0
-        self._moved = asyncio.Event()
-
-    async def carry(self, size: int, item: Any) -> None:
-        if self.emulator.conditions.clean and not self._waiting:
-            await self._deliver(item)
-            return
-        while self._bytes > LINE_LIMIT:
-            self._moved.clear()
-            await self._moved.wait()
-        self._waiting.append((self.emulator.send(size, asyncio.get_running_loop().time()), size, item))
-        self._bytes += size
-        if not self.tasks or self.tasks[0].done():
-            self.tasks = [asyncio.create_task(self._run(), name="rtcpeer netem")]
-
-    async def drained(self) -> None:
-        """Wait until nothing is under way."""
-        while self._waiting:
-            self._moved.clear()
-            await self._moved.wait()
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            due, size, item = self._waiting[0]
-            if (delay := due - loop.time()) > 0:
-                await asyncio.sleep(delay)
-            await self._deliver(item)
-            self._waiting.popleft()
-            self._bytes -= size
-            self._moved.set()
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -39,6 +39,7 @@ from rtcpeer.connecting import Connecting
 from rtcpeer.protocols import Orbitali
 from rtcpeer.transports import websocket
 from rtcpeer.transports.dialling import MESSAGE_LIMIT
+from rtcpeer.transports.stream_impairment import LINE_LIMIT
 
 Script = Callable[[web.WebSocketResponse], Awaitable[None]]
 STARTED = {"type": "session.started", "callId": "call_1"}
@@ -501,8 +502,9 @@ async def test_far_end_that_reads_nothing_costs_old_audio_and_no_control_message
     async with far_end(script) as url, calling(url) as session:
         link = session.link
         assert isinstance(link, websocket.WebSocketLink)
-        link._out._waiting.append((link._loop.time() + 3600, 0, ""))  # the network takes nothing
-        link._out._bytes = websocket.LINE_LIMIT + 1
+        line = link._impairment.outgoing
+        line._waiting.append((link._loop.time() + 3600, 0, ""))  # the network takes nothing
+        line._bytes = LINE_LIMIT + 1
         await until(lambda: session.stats()["websocket"]["audio_messages_dropped"] >= 3)
         assert link._audio_queued * 0.02 <= websocket.AUDIO_WAITING
         with pytest.raises(ConnectionLost, match="takes no messages"):
