@@ -18,9 +18,9 @@ import numpy as np
 from aiohttp import web
 from numpy.typing import NDArray
 
+from ..audio.chunker import Chunker
 from ..audio.jitter import PlayoutFrame
 from ..audio.level import Level
-from ..audio.resample import Resampler
 from ..audio.stream_playout import StreamPlayout
 from ..audio.wire import CODECS, WireDecoder
 from ..commands import Ping, Stop
@@ -28,7 +28,7 @@ from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerErr
 from ..events import Degraded, ErrorReported, Interrupted, Pong, Recovered, SessionStarted
 from ..formats import VOICE, AudioFormat
 from ..netem import CLEAN, NetworkConditions
-from ..protocols.base import AudioChunk, Message, Side, WireAudio
+from ..protocols.base import AudioChunk, Message, Side
 from ..protocols.http import RequestRefused, SocketClosing, for_display
 from ..protocols.websocket import WebSocketProtocol
 from ..said import Said
@@ -110,7 +110,7 @@ class WebSocketLink(Link):
         self._ping_sent: float | None = None
         self._last_error = ""
 
-        self._mouth: _Mouth | None = None
+        self._chunker: Chunker | None = None
         self._ahead = False
         self.stereo: Callable[[], NDArray[np.int16]] | None = None
         """Asked for each frame that is sent: the same with both sides, ``(960, 2)``; a session says the average."""
@@ -194,36 +194,36 @@ class WebSocketLink(Link):
     def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool, level: Level | None = None) -> None:
         if self.stereo is not None:
             pcm = self.stereo()
-        if not self._ahead and (mouth := self._speaking()) is not None:
-            self._queue_audio(mouth, mouth.feed(pcm))
+        if not self._ahead and (chunker := self._speaking()) is not None:
+            self._queue_audio(chunker, chunker.feed(pcm))
 
     def send_ahead(self, pcm: NDArray[np.int16]) -> None:
         """Send speech before it is due; what ``send_audio`` brings meanwhile is the same again, and left out."""
         self._ahead = True
-        if (mouth := self._speaking()) is not None:
-            self._queue_audio(mouth, mouth.feed(pcm))
+        if (chunker := self._speaking()) is not None:
+            self._queue_audio(chunker, chunker.feed(pcm))
 
     def finish_ahead(self) -> None:
         """The speech that was sent before it is due has been sent to its end."""
-        if (mouth := self._speaking()) is not None:
-            self._queue_audio(mouth, mouth.finish())
+        if (chunker := self._speaking()) is not None:
+            self._queue_audio(chunker, chunker.finish())
 
     def finish_audio(self) -> None:
         self._ahead = False
-        if (mouth := self._speaking()) is not None:
-            self._queue_audio(mouth, mouth.finish())
+        if (chunker := self._speaking()) is not None:
+            self._queue_audio(chunker, chunker.finish())
 
-    def _speaking(self) -> _Mouth | None:
+    def _speaking(self) -> Chunker | None:
         """Return what makes our audio, once there may be any."""
         wire = self.protocol.sends
         if wire is None or self._ended or not self._ready.done() or self._ready.exception() is not None:
             return None
-        if self._mouth is None or self._mouth.wire != wire:
-            self._mouth = _Mouth(wire)
-        return self._mouth
+        if self._chunker is None or self._chunker.wire != wire:
+            self._chunker = Chunker(wire)
+        return self._chunker
 
-    def _queue_audio(self, mouth: _Mouth, pieces: list[bytes]) -> None:
-        wire = mouth.wire
+    def _queue_audio(self, chunker: Chunker, pieces: list[bytes]) -> None:
+        wire = chunker.wire
         for data in pieces:
             for message in self.protocol.send(AudioChunk(data, wire.format, wire.codec, self.protocol.generation)):
                 self._queue.append((message, True))
@@ -240,7 +240,7 @@ class WebSocketLink(Link):
         self._queue = deque(entry for entry in self._queue if not entry[1])
         self._audio_dropped += self._audio_queued
         self._audio_queued = 0
-        self._mouth = None
+        self._chunker = None
 
     def _wake_writer(self) -> None:
         self._something.set()
@@ -570,40 +570,6 @@ class WebSocketLink(Link):
         for future in (self._greeted, self._ready):
             if not future.done():
                 future.set_exception(failure)
-
-
-class _Mouth:
-    """Frames of 20 ms at 48 kHz in, pieces as the wire wants them out."""
-
-    def __init__(self, wire: WireAudio) -> None:
-        self.wire = wire
-        self._resampler = Resampler(VOICE, wire.format)
-        self._encoder = CODECS[wire.codec][0](wire.format)
-        self._samples = round(wire.chunk * wire.format.sample_rate)
-        self._fed = False
-        self._rest = np.empty((0, wire.format.channels), np.int16)
-
-    def feed(self, pcm: NDArray[np.int16]) -> list[bytes]:
-        self._fed = True
-        if pcm.shape[1] != self._resampler.source.channels:
-            self._resampler = Resampler(AudioFormat(VOICE.sample_rate, pcm.shape[1]), self.wire.format)
-        self._rest = np.concatenate([self._rest, self._resampler.feed(pcm)])
-        pieces = []
-        while len(self._rest) >= self._samples:
-            piece, self._rest = np.split(self._rest, [self._samples])
-            pieces.append(self._encoder.encode(piece))
-        return [piece for piece in pieces if piece]
-
-    def finish(self) -> list[bytes]:
-        """Return the rest, as short as it is, and the mark of its end, where there is one."""
-        if not self._fed:
-            return []
-        self._fed = False
-        rest = np.concatenate([self._rest, self._resampler.flush()])
-        self._rest = rest[:0]
-        pieces = [piece for piece in [self._encoder.encode(rest)] if piece] if len(rest) else []
-        pieces += iter(self._encoder.flush, b"")
-        return [*pieces, b""] if self.wire.marks_end else pieces
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
