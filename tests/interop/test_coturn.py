@@ -251,6 +251,7 @@ async def test_an_allocation_that_nobody_waits_for_any_more_is_given_back(transp
         lost = 1 if transport == "udp" else 0
         async with asyncio.timeout(DEADLINE):
             while len(servers) > lost:  # coturn forgets within a second
+                await asyncio.sleep(0.1)
                 outcomes = [(server, await try_turn(server)) for server in servers]
                 assert all(outcome.ok or "(486)" in outcome.detail for _, outcome in outcomes)
                 servers = [server for server, outcome in outcomes if not outcome.ok]
