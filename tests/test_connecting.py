@@ -382,6 +382,28 @@ async def cancel_after_signaling(mock: MockServer, steps: int) -> None:
         await session.close()
 
 
+@pytest.mark.parametrize("protocol", ["orga", "orga-ws", "orgo", "orbitali", "soca"])
+async def test_cancelled_after_any_number_of_steps_leaves_nothing(mock: MockServer, protocol: str):
+    """Requests, the socket, its first messages: each step of the loop is another place to be cancelled at."""
+    params = {"orbitali": {"agent_id": "a1"}, "soca": {"agent_id": "a1"}, "orgo": {"computer_id": "c1"}}
+    reached: set[str] = set()
+
+    async def call() -> None:
+        async with rtcpeer.connect(protocol, mock.url(), api_key=mock.api_key, params=params.get(protocol)):
+            reached.add("open")
+            await asyncio.sleep(DEADLINE)
+
+    for steps in [*range(0, 120, 4), *range(120, 600, 32), None]:
+        task = asyncio.create_task(call())
+        for _ in range(steps or 0):
+            await asyncio.sleep(0)
+        if steps is None:
+            await until(lambda: "open" in reached)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
 async def test_cancelled_before_the_first_step_leaves_nothing(mock: MockServer):
     async def connect() -> Session:
         return await calling(mock)
