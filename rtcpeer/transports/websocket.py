@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
@@ -36,15 +35,12 @@ from ..stats import OutboundAudioStats
 from .dialling import CLOSE_DEADLINE, MESSAGE_LIMIT
 from .link import NO_STATS, Link, LinkListener
 from .liveness import Liveness
+from .outbox import Outbox
 from .stream_impairment import StreamImpairment
 from .watchdog import WATCHFUL, Watchdog
 
 logger = logging.getLogger(__name__)
 
-AUDIO_WAITING = 1.0
-"""Seconds of audio that wait to be sent; the oldest is dropped, and counted, for the newest."""
-CONTROL_WAITING = 1000
-"""Other messages that wait to be sent before we call the far end stuck: none of them is ever dropped."""
 SEND_DEADLINE = 10.0
 """Seconds for which a far end may take nothing at all."""
 PONG_DEADLINE = 10.0
@@ -99,11 +95,7 @@ class WebSocketLink(Link):
             # Whoever opens the link awaits these; a link closed before that must not complain at exit.
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-        # Of audio what is older than AUDIO_WAITING is dropped; of the rest nothing is, see CONTROL_WAITING.
-        self._queue: deque[tuple[Message, bool]] = deque()
-        self._audio_queued = 0
-        self._something = asyncio.Event()
-        self._all_sent = asyncio.Event()
+        self._outbox = Outbox()
         self._sign_of_life = asyncio.Event()
         self._liveness = Liveness(watchdog, self._ask_for_life, self._on_liveness)
         self._asking: asyncio.Task[None] | None = None
@@ -120,12 +112,11 @@ class WebSocketLink(Link):
         self._newest = 0
         self._first_generation = 0  # of this link, as the playout counts them
         self._said = OutboundAudioStats()
-        self._audio_dropped = 0
         if predecessor is not None:
             self._playout = predecessor._playout
             self._first_generation = predecessor._first_generation + predecessor._newest + 1
             self._said = predecessor._said
-            self._audio_dropped = predecessor._audio_dropped
+            self._outbox.audio_dropped = predecessor._outbox.audio_dropped
 
     # Opening
 
@@ -173,7 +164,8 @@ class WebSocketLink(Link):
         messages = self.protocol.send(said)
         if isinstance(said, Interrupted):
             # What was cut off and has not left yet must not follow the word that it was.
-            self._drop_queued_audio()
+            self._outbox.drop_audio()
+            self._chunker = None
         self.send_messages(messages)
         if isinstance(said, SessionStarted):
             self._on_ready()
@@ -182,10 +174,7 @@ class WebSocketLink(Link):
         for message in messages:
             if self._ended:
                 raise ConnectionLost("the socket is closed")
-            if len(self._queue) - self._audio_queued >= CONTROL_WAITING:
-                raise ConnectionLost(f"the far end takes no messages: {CONTROL_WAITING} wait")
-            self._queue.append((message, False))
-            self._wake_writer()
+            self._outbox.put(message)
 
     @property
     def sends_silence(self) -> bool:
@@ -226,38 +215,15 @@ class WebSocketLink(Link):
         wire = chunker.wire
         for data in pieces:
             for message in self.protocol.send(AudioChunk(data, wire.format, wire.codec, self.protocol.generation)):
-                self._queue.append((message, True))
-                self._audio_queued += 1
+                self._outbox.put_audio(message, wire.chunk)
             self._said.packets_sent += 1
             self._said.bytes_sent += len(data)
-            self._wake_writer()
-        while self._audio_queued * wire.chunk > AUDIO_WAITING:
-            del self._queue[next(index for index, (_, audio) in enumerate(self._queue) if audio)]
-            self._audio_queued -= 1
-            self._audio_dropped += 1
-
-    def _drop_queued_audio(self) -> None:
-        self._queue = deque(entry for entry in self._queue if not entry[1])
-        self._audio_dropped += self._audio_queued
-        self._audio_queued = 0
-        self._chunker = None
-
-    def _wake_writer(self) -> None:
-        self._something.set()
-        self._all_sent.clear()
 
     async def _write(self) -> None:
         while True:
-            while not self._queue:
-                self._all_sent.set()
-                self._something.clear()
-                await self._something.wait()
-            message, audio = self._queue[0]
+            message = await self._outbox.first()
             await self._impairment.outgoing.carry(len(message), message)
-            # Only now, so that an empty queue means that all is sent; dropping may have taken it meanwhile.
-            if self._queue and self._queue[0][0] is message:
-                self._queue.popleft()
-                self._audio_queued -= audio
+            self._outbox.remove(message)
 
     async def _put(self, message: Message) -> None:
         try:
@@ -466,7 +432,7 @@ class WebSocketLink(Link):
             "outbound_audio": self._said.to_dict(),
             "netem": self._impairment.stats(),
             "websocket": {
-                "audio_messages_dropped": self._audio_dropped,
+                "audio_messages_dropped": self._outbox.audio_dropped,
                 "playout_lead": self._playout.lead,
                 "playout_resets": self._playout.resets,
             },
@@ -509,10 +475,10 @@ class WebSocketLink(Link):
 
     async def _send_rest(self) -> None:
         if self._writer is None or not self._writer.done():
-            await self._all_sent.wait()
+            await self._outbox.emptied()
             await self._impairment.outgoing.drained()
-        while self._queue:  # the loop is ending, and took the writer with it
-            await self._put(self._queue.popleft()[0])
+        for message in self._outbox.take_rest():  # the loop is ending, and took the writer with it
+            await self._put(message)
 
     async def abandon(self) -> None:
         """Vanish without a goodbye: the connection is reset."""

@@ -37,7 +37,7 @@ from rtcpeer import (
 )
 from rtcpeer.connecting import Connecting
 from rtcpeer.protocols import Orbitali
-from rtcpeer.transports import websocket
+from rtcpeer.transports import outbox, websocket
 from rtcpeer.transports.dialling import MESSAGE_LIMIT
 from rtcpeer.transports.stream_impairment import LINE_LIMIT
 
@@ -493,7 +493,7 @@ async def test_abandoned_session_is_gone_without_a_word():
 
 async def test_far_end_that_reads_nothing_costs_old_audio_and_no_control_message(monkeypatch: pytest.MonkeyPatch):
     """What waits is bounded: of audio the oldest is dropped, and too much else means that the far end is stuck."""
-    monkeypatch.setattr(websocket, "CONTROL_WAITING", 50)
+    monkeypatch.setattr(outbox, "CONTROL_WAITING", 50)
 
     async def script(socket: web.WebSocketResponse) -> None:
         await socket.send_json(STARTED)
@@ -506,10 +506,10 @@ async def test_far_end_that_reads_nothing_costs_old_audio_and_no_control_message
         line._waiting.append((link._loop.time() + 3600, 0, ""))  # the network takes nothing
         line._bytes = LINE_LIMIT + 1
         await until(lambda: session.stats()["websocket"]["audio_messages_dropped"] >= 3)
-        assert link._audio_queued * 0.02 <= websocket.AUDIO_WAITING
+        assert link._outbox._audio * 0.02 <= outbox.AUDIO_WAITING
         with pytest.raises(ConnectionLost, match="takes no messages"):
             link.send_messages(["{}"] * 60)
-        assert 50 == len(link._queue) - link._audio_queued
+        assert 50 == len(link._outbox._queue) - link._outbox._audio
         link._gone = True  # spare the goodbye
 
 
