@@ -610,9 +610,9 @@ class Session:
             self._meter.spoke(t + FRAME_DURATION)
 
         playout = self.link.hear(now)
-        heard, measured = playout.samples, playout.level
+        heard, measured, stereo = playout.samples, playout.level, playout.stereo
         if self._muting.active:
-            heard, measured = self._muting.silence(heard, t), SILENT
+            heard, measured, stereo = self._muting.silence(heard, t), SILENT, None
         if self._log_speech(self.remote, self._ear, heard, t, measured) == "started":
             assert self._ear.started_at is not None
             turnaround = self._meter.heard(self._ear.started_at)
@@ -624,7 +624,7 @@ class Session:
         if turn is not None and self.protocol.side is Side.CLIENT:
             self._turns.put(turn)
 
-        self._heard.put(heard if playout.stereo is None else playout.stereo, t)
+        self._heard.put(heard if stereo is None else stereo, t)
         self._finish_frame(frame, said, heard)
 
     def _finish_frame(self, frame: int, said: NDArray[np.int16], heard: NDArray[np.int16]) -> None:

@@ -9,10 +9,15 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
+import virtual_time
 from calling import DEADLINE, USER, Belongings, answering, loudest_frequency, nothing_left_since, until
 
 import rtcpeer
 from rtcpeer import AudioFormat, ConfigurationError, ErrorReported, MediaError, Session, ToneSource
+from rtcpeer.audio.jitter import PlayoutFrame
+from rtcpeer.protocols.base import Side
+from rtcpeer.protocols.orga import Orga
+from rtcpeer.transports.memory import MemoryLink
 
 SPEECH = AudioFormat(24_000)
 
@@ -171,3 +176,33 @@ async def test_a_source_that_is_refused_stays_its_owners(call: tuple[Session, Se
         await session.play(source, loop=True)
 
     assert source.read(960) is not None
+
+
+class StereoLink(MemoryLink):
+    """Two channels are heard, loud ones, whatever comes; it cannot be cut off."""
+
+    def hear(self, now: float) -> PlayoutFrame:
+        return PlayoutFrame(np.full((960, 1), 9_000, np.int16), "normal", np.full((960, 2), 9_000, np.int16))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_interrupted_agent_in_stereo_is_silent_for_readers_too(channels: int) -> None:
+    async def call() -> tuple[list[np.ndarray], list[np.ndarray]]:
+        protocol = Orga(Side.CLIENT, Orga.configure({}))
+        session = Session(protocol, asyncio.get_running_loop().time())
+        session.link = StereoLink(protocol, session)
+        far = MemoryLink(Orga(Side.SERVER), session)
+        session.link.connect(far)
+        session.start_audio()
+        reader = session.audio.in_format(AudioFormat(48_000, channels))
+        before = [(await anext(reader)).samples for _ in range(5)]
+        await session.interrupt()
+        after = [(await anext(reader)).samples for _ in range(5)]
+        await session.close()
+        await far.close()
+        return before, after
+
+    before, after = virtual_time.run(call())
+
+    assert all((frame == 9_000).all() for frame in before)
+    assert not any(frame.any() for frame in after)
