@@ -20,12 +20,10 @@ from numpy.typing import NDArray
 from ..audio.chunker import Chunker
 from ..audio.jitter import PlayoutFrame
 from ..audio.level import Level
-from ..audio.stream_playout import StreamPlayout
-from ..audio.wire import CODECS, WireDecoder
+from ..audio.turn_playout import TurnPlayout
 from ..commands import Ping, Stop
 from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerError
 from ..events import Degraded, ErrorReported, Interrupted, Pong, Recovered, SessionStarted
-from ..formats import VOICE, AudioFormat
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import AudioChunk, Message, Side
 from ..protocols.http import RequestRefused, SocketClosing, for_display
@@ -107,14 +105,12 @@ class WebSocketLink(Link):
         self.stereo: Callable[[], NDArray[np.int16]] | None = None
         """Asked for each frame that is sent: the same with both sides, ``(960, 2)``; a session says the average."""
         hears = protocol.hears
-        self._playout = StreamPlayout(live=hears is not None and hears.live)
-        self._decoders: dict[tuple[str, AudioFormat, int], WireDecoder] = {}
-        self._newest = 0
-        self._first_generation = 0  # of this link, as the playout counts them
+        self._turns: TurnPlayout = TurnPlayout(
+            live=hears is not None and hears.live, predecessor=predecessor._turns if predecessor else None
+        )
+        self._playout = self._turns.playout
         self._said = OutboundAudioStats()
         if predecessor is not None:
-            self._playout = predecessor._playout
-            self._first_generation = predecessor._first_generation + predecessor._newest + 1
             self._said = predecessor._said
             self._outbox.audio_dropped = predecessor._outbox.audio_dropped
 
@@ -324,11 +320,8 @@ class WebSocketLink(Link):
             case ErrorReported():
                 self._last_error = said.message
             case Interrupted():
-                played = self._playout.played
                 everything = self.protocol.profile.interrupt == "flush-all"
-                before = None if everything else self._first_generation + self.protocol.generation
-                self._playout.flush(self._loop.time(), before=before)
-                self._newest = self.protocol.generation
+                played = self._turns.interrupt(self.protocol.generation, self._loop.time(), everything=everything)
                 said = Interrupted(round(played, 3), said.reason)
         self._listener.on_said(said)
         if isinstance(said, Stop):
@@ -336,36 +329,19 @@ class WebSocketLink(Link):
 
     def _play(self, chunk: AudioChunk) -> None:
         self._follow_seq()
-        key = (chunk.codec, chunk.format, chunk.generation)
-        stats = self._playout.stats
-        stats.bytes_received += len(chunk.data)
+        # Who serves has no turns of the far end's to cut off.
+        oldest = self.protocol.generation if self.protocol.side is Side.CLIENT else 0
         try:
-            if key not in self._decoders:
-                if chunk.codec not in CODECS:
-                    raise MediaError(f"audio in {chunk.codec}, which can't be read here")
-                if len(self._decoders) >= 8:  # of turns that are over, or formats that nobody mixes
-                    del self._decoders[next(iter(self._decoders))]
-                self._decoders[key] = CODECS[chunk.codec][1](chunk.format)
-            pcm = self._decoders[key].decode(chunk.data)
+            self._turns.put(chunk, oldest, self._loop.time())
         except MediaError as exc:
-            stats.packets_malformed += 1
             self._listener.on_refused(str(exc))
-            return
-        if self.protocol.side is Side.CLIENT and chunk.generation < self.protocol.generation:
-            stats.packets_received += 1
-            stats.interrupted_samples += len(pcm) * VOICE.sample_rate // chunk.format.sample_rate
-            return
-        self._playout.put(pcm, chunk.format, self._first_generation + chunk.generation, self._loop.time())
 
     def _follow_seq(self) -> None:
         """Where that is the rule, a newer turn cuts the older off, whatever message it was in."""
-        generation = self.protocol.generation
-        counted = self.protocol.profile.interrupt == "seq" and self.protocol.side is Side.CLIENT
-        if not counted or generation <= self._newest:
+        if self.protocol.profile.interrupt != "seq" or self.protocol.side is not Side.CLIENT:
             return
-        self._newest = generation
-        played = self._playout.played
-        if self._playout.flush(self._loop.time(), before=self._first_generation + generation) > 0:
+        played = self._turns.supersede(self.protocol.generation, self._loop.time())
+        if played is not None:
             self._listener.on_said(Interrupted(round(played, 3), "superseded"))
 
     # Being alive
