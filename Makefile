@@ -48,7 +48,7 @@ bench-audio: $(VENV)/.bench tests/interop/node_modules/.installed  ## what calls
 bench-calls: $(VENV)/.dev tests/interop/node_modules/.installed  ## how many calls one core holds beside aiortc and libwebrtc: 12 minutes, docs/performance.md (BENCH_ARGS=--quick: two)
 	@$(python) tests/bench/call_capacity.py $(or $(BENCH_ARGS),--docs docs)
 
-bench-reliability: $(VENV)/.dev tests/interop/node_modules/.installed  ## what calls do when something breaks, beside aiortc and libwebrtc: eight minutes, docs/reliability.md (BENCH_ARGS=--quick: five)
+bench-reliability: $(VENV)/.dev tests/interop/node_modules/.installed  ## what calls do when something breaks, beside aiortc and libwebrtc: nine minutes, docs/reliability.md (BENCH_ARGS=--quick: six)
 	@$(python) tests/bench/fault_table.py $(or $(BENCH_ARGS),--docs docs)
 
 fuzz: $(VENV)/.fuzz  ## hostile input to everything that reads any, guided by coverage, on Linux: FUZZ_TIME=60 s a target (FUZZ="sctp soca-client": these)

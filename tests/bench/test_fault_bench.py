@@ -53,6 +53,18 @@ def test_what_never_came_is_no_small_number():
     assert "∞" not in Cell(10, [Outcome(0.1)]).sees
 
 
+def test_a_call_that_ended_instead_is_not_one_that_was_still_waited_for(tmp_path: Path):
+    over = Outcome(None, told={"connectionState closed": 29.0, "the track ended": 29.0})
+    row = Row("fault", "what", None, {"rtcpeer": Cell(45, [Outcome(None)]), "aiortc": Cell(45, [over, over])})
+
+    text = written(row, tmp_path / "table.md")
+
+    assert (
+        "| – | > 45 | nothing | never: it is over | connectionState closed at 29.0 s, the track ended at 29.0 s |"
+        in text
+    )
+
+
 def test_what_users_saw_is_what_most_of_them_saw_in_its_order():
     cell = Cell(
         45,

@@ -8,6 +8,9 @@ from typing import Any
 from rich.table import Table
 
 BEGIN, END = "<!-- results: written by make bench-reliability -->", "<!-- end of results -->"
+_OVER = ("ConnectionLost", "Closed", "connectionState closed", "connectionState failed", "the track ended")
+"""What tells a user that nothing more will come."""
+
 COLUMNS = (
     "fault injected",
     "seconds of what",
@@ -47,7 +50,8 @@ def _seconds(cell: dict[str, Any] | None) -> str:
     if cell is None or not cell["runs"]:
         return "–"
     if cell["seconds"] is None:
-        return f"> {cell['bound']:g}"
+        over = sum(any(name.startswith(_OVER) for name in each["told"]) for each in cell["outcomes"])
+        return "never: it is over" if 2 * over > cell["runs"] else f"> {cell['bound']:g}"
     least, most = _number(cell["least"]), "∞" if cell["most"] is None else _number(cell["most"])
     return _number(cell["seconds"]) + (f" ({least}–{most})" if least != most else "")
 
