@@ -85,7 +85,7 @@ def _times(outcomes: list[Outcome], name: str) -> list[float]:
 
 def _order(outcomes: list[Outcome]) -> list[str]:
     """Return everything anybody was told, in the order of when."""
-    names = {name for each in outcomes for name in each.told}
+    names = dict.fromkeys(name for each in outcomes for name in each.told)
     return sorted(names, key=lambda name: median(_times(outcomes, name)))
 
 
