@@ -16,15 +16,12 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
-from .audio.level import SILENCE, SILENT, Level, level_of
-from .audio.outgoing import Outgoing, Playback
+from .audio.outgoing import Playback
 from .audio.packets import PacketPlayback, Packets, PacketSource
 from .audio.reader import Heard
 from .audio.sources import Playable, open_source
-from .audio.vad import VoiceDetector
+from .audio_path import AudioPath, FrameTap
 from .commands import Interrupt, UpdateSession
 from .errors import ConfigurationError, ConnectionLost, MediaError, RtcPeerError, Unsupported
 from .event_log import EventLog
@@ -34,34 +31,21 @@ from .events import (
     ErrorReported,
     Event,
     Interrupted,
-    Speaker,
-    SpeechStarted,
-    SpeechStopped,
-    TurnMeasured,
 )
-from .formats import FRAME_DURATION, VOICE, AudioFormat, OpusSettings
+from .formats import AudioFormat, OpusSettings
 from .gaps import Gaps
-from .latency import TurnMeter
-from .muting import Muting
-from .protocols.base import Side, VoiceProtocol
+from .protocols.base import VoiceProtocol
 from .received_video import received_video
 from .said import Said
 from .transports.link import NO_STATS, Link
 from .transports.media_clock import media_clock
-from .turn_queue import TurnQueue
-from .turns import LONGEST, Turn, TurnTracker
+from .turns import Turn
 from .undecoded import Pipe, Undecoded
 
 logger = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=Said)
 Ending = Literal["local", "remote", "lost", "failed"]
-
-FrameTap = Callable[[int, NDArray[np.int16], NDArray[np.int16]], None]
-"""Called with the position in samples since the audio began, what we sent and what was heard: ``(960, 1)`` each."""
-
-_SLOW_TAP = 0.01
-"""Seconds. Every call on the loop waits for a tap."""
 
 
 class Session:
@@ -71,13 +55,9 @@ class Session:
         self.protocol = protocol
         self.decodes = decodes
         """What is received is decoded and played out; otherwise packets are all there is (``audio="packets"``)."""
-        self.local: Speaker = "user" if protocol.side is Side.CLIENT else "assistant"
-        self.remote: Speaker = "assistant" if protocol.side is Side.CLIENT else "user"
         self.conversation_id: str | None = None
         self.phases: dict[str, float] = {}
         """Seconds each phase of connecting took."""
-        self.audio_started: float | None = None
-        """Where sample 0 of the audio lies, in seconds since ``connect()``."""
         self.events = EventLog()
         self.counters = {"messages_received": 0, "messages_refused": 0, "messages_sent": 0}
         self.link: Link | None = None
@@ -91,21 +71,19 @@ class Session:
         self._failure: RtcPeerError | None = None
         self._loop = asyncio.get_running_loop()
         self._started = started
-        self._outgoing = Outgoing(on_slow=media_clock().blame)
-        self._mouth = VoiceDetector()
-        self._ear = VoiceDetector()
-        self._meter = TurnMeter()
-        # The answering side listens to no turns.
-        self._tracker = TurnTracker(LONGEST if protocol.side is Side.CLIENT else None)
-        self._turns = TurnQueue()
-        self._heard = Heard()
-        self._taps: list[FrameTap] = []
         self.undecoded = Undecoded(started)
         """The same audio as packets."""
+        self._path = AudioPath(
+            protocol.side,
+            started,
+            decodes=decodes,
+            undecoded=self.undecoded,
+            gaps=self._gaps,
+            report=self.report,
+            on_failed=self._on_audio_failed,
+        )
+        self.local, self.remote = self._path.local, self._path.remote
         self._closers: list[Callable[[], Any]] = []
-        self._first_frame: int | None = None
-        self._muting = Muting()
-        self._saying = False
         self._closing: asyncio.Task[None] | None = None
         self._how_it_ended: tuple[Ending, str, bool] = ("local", "", False)
         self._guard: AsyncGenerator[None, None] | None = None
@@ -150,7 +128,7 @@ class Session:
             opened = open_source(source, format=format, loop=loop, start=start)
         try:
             self._live_link()
-            return self._outgoing.play(opened, mix=mix, gain=gain)
+            return self._path.outgoing.play(opened, mix=mix, gain=gain)
         except Exception:
             if opened is not source:
                 opened.close()
@@ -158,7 +136,7 @@ class Session:
 
     def stop_playing(self) -> None:
         """Fall silent: what plays is faded out in 5 ms, what waits to be played is forgotten."""
-        self._outgoing.cancel_all()
+        self._path.outgoing.cancel_all()
 
     async def play_packets(self, source: PacketSource) -> PacketPlayback:
         """Send ready Opus packets, such as an ``OpusFile``, without a codec; queued behind those being sent.
@@ -268,10 +246,10 @@ class Session:
         link = self._live_link()
         if Interrupt in self.protocol.speaks[self.protocol.side]:
             await self.send(Interrupt())
-        if not self._muting.active:
-            played = self._tracker.played if link.played is None else link.played
+        if not self._path.muting.active:
+            played = self._path.tracker.played if link.played is None else link.played
             if not link.cut_off():
-                self._muting.begin(self.now())
+                self._path.muting.begin(self.now())
             self.report(Interrupted(round(played, 3), "local"))
 
     # Listening
@@ -287,7 +265,7 @@ class Session:
         self._check_decodes("listen()")
         try:
             async with asyncio.timeout(timeout):
-                turn = await self._turns.get()
+                turn = await self._path.turns.get()
         except TimeoutError:
             raise TimeoutError(f"the agent completed no turn in {timeout} s") from None
         if turn is None:
@@ -300,11 +278,11 @@ class Session:
 
         ``None`` keeps none, and ``Turn.audio`` is empty: for many calls that read ``session.audio``, or nothing.
         """
-        return self._tracker.longest
+        return self._path.tracker.longest
 
     @turn_audio.setter
     def turn_audio(self, seconds: float | None) -> None:
-        self._tracker.longest = seconds
+        self._path.tracker.longest = seconds
 
     async def wait_for(self, kind: type[S], *, timeout: float | None = None) -> S:
         """Return the first event of that kind, past ones included.
@@ -341,7 +319,7 @@ class Session:
             ConfigurationError: nothing is decoded (``audio="packets"``).
         """
         self._check_decodes("session.audio")
-        return self._heard
+        return self._path.heard
 
     @property
     def packets(self) -> Packets:
@@ -367,6 +345,11 @@ class Session:
 
     # Knowing
 
+    @property
+    def audio_started(self) -> float | None:
+        """Where sample 0 of the audio lies, in seconds since ``connect()``."""
+        return self._path.started
+
     def stats(self) -> dict[str, Any]:
         """Return W3C webrtc-stats figures in snake_case, JSON types only; times are seconds."""
         clock = media_clock()
@@ -374,7 +357,7 @@ class Session:
             **(self.link.stats() if self.link else NO_STATS),
             "messages": dict(self.counters),
             "reconnections": self._gaps.to_dict(self.now()),
-            "source_underruns": self._outgoing.underruns,
+            "source_underruns": self._path.outgoing.underruns,
             "clock": {
                 "frames_skipped": clock.frames_skipped,
                 "late_slots": clock.late_slots,
@@ -385,19 +368,19 @@ class Session:
     @property
     def idle(self) -> bool:
         """Nothing is being said and nothing waits to be."""
-        return self._outgoing.idle and self.undecoded.idle
+        return self._path.outgoing.idle and self.undecoded.idle
 
     @property
     def speaking(self) -> bool:
         """The far end is audible right now."""
-        return self._ear.speaking
+        return self._path.speaking
 
     def tap(self, tap: FrameTap) -> None:
         """Hand every pair of frames to ``tap``, on the event loop, twenty milliseconds apart: it must be quick.
 
         One that raises is called no more: ``ErrorReported`` with the code ``tap`` says so, and the log why.
         """
-        self._taps.append(tap)
+        self._path.tap(tap)
 
     def on_close(self, closer: Callable[[], Any]) -> None:
         """Run ``closer`` (a function, or one that returns an awaitable) when the session has ended.
@@ -435,12 +418,9 @@ class Session:
     def _end(self, reason: Ending, detail: str, *, abandon: bool = False) -> None:
         if self._closing is not None:
             return
-        media_clock().remove(self._tick)
+        self._path.close()
         self._gaps.close(self.now())
-        self._outgoing.close()
         self.undecoded.close()
-        if (turn := self._tracker.finish()) is not None and self.protocol.side is Side.CLIENT:
-            self._turns.put(turn)
         self._how_it_ended = (reason, detail, abandon)
         self._closing = self._loop.create_task(self._shut(reason, detail, abandon), name="rtcpeer closing")
 
@@ -454,10 +434,9 @@ class Session:
         except Exception:
             logger.exception("closing the link failed")
         with contextlib.suppress(asyncio.CancelledError):
-            await self._outgoing.wait_closed()
+            await self._path.outgoing.wait_closed()
         self.report(Closed(reason, detail))
-        self._turns.end()
-        self._heard.end()
+        self._path.end()
         for closer in self._closers:
             try:
                 result = closer()
@@ -523,6 +502,7 @@ class Session:
         self.link, self.protocol = link, link.protocol
         self._gaps.end(self.now())
         self.undecoded.attach(link)
+        self._path.use(link)
         for relinked in self._relinked:
             relinked(link)
 
@@ -563,105 +543,13 @@ class Session:
             return  # it was up, and is over: the clock would serve it for ever
         assert self.link is not None
         self.undecoded.attach(self.link)
-        media_clock().add(self._tick)
+        self._path.start(self.link)
         self._guard = self._close_with_the_loop()
         with contextlib.suppress(StopIteration):  # it begins, and waits for nothing
             self._guard.__anext__().__await__().send(None)
 
-    def _tick(self, number: int, now: float) -> None:
-        try:
-            self._frame(number, now)
-        except Exception as exc:
-            # A call that has gone deaf and dumb is over, and whoever holds it must learn so.
-            logger.exception("the audio path failed")
-            self._end("lost", f"the audio path failed: {type(exc).__name__}: {exc}")
-
-    def _frame(self, number: int, now: float) -> None:
-        t = now - self._started
-        if self._first_frame is None:
-            self._first_frame = number
-            self.audio_started = t
-        frame = number - self._first_frame
-        assert self.link is not None
-
-        if self._gaps.open:
-            self._gaps.frames_not_sent += self._outgoing.skip() or self.undecoded.skip()
-            taken = True
-        else:
-            taken = self.undecoded.say(self.link, frame, speaking=not self._outgoing.idle)
-        silent = taken or (self._outgoing.idle and not (self.link.sends_silence and self.decodes))
-        said = SILENCE if taken else self._outgoing.read()
-        if not self.decodes:
-            if silent and not taken:
-                self.undecoded.say_silence(self.link, frame)
-            elif not taken:
-                self.link.send_audio(said, frame, voiced=True)
-            self._finish_frame(frame, said, SILENCE)
-            return
-        level = level_of(said)
-        self._log_speech(self.local, self._mouth, said, t, level)
-        if not silent:
-            self.link.send_audio(said, frame, voiced=self._mouth.voiced, level=level)
-            self._saying = True
-        elif self._saying:
-            self.link.finish_audio()
-            self._saying = False
-        if self._mouth.voiced:
-            self._meter.spoke(t + FRAME_DURATION)
-
-        playout = self.link.hear(now)
-        heard, measured, stereo = playout.samples, playout.level, playout.stereo
-        if self._muting.active:
-            heard, measured, stereo = self._muting.silence(heard, t), SILENT, None
-        if self._log_speech(self.remote, self._ear, heard, t, measured) == "started":
-            assert self._ear.started_at is not None
-            turnaround = self._meter.heard(self._ear.started_at)
-            if turnaround is not None and self.protocol.side is Side.CLIENT:
-                self.report(TurnMeasured(round(turnaround, 4)))
-        turn = self._tracker.on_frame(heard, self._ear.voiced, t)
-        if turn is not None:
-            self.link.end_turn()
-        if turn is not None and self.protocol.side is Side.CLIENT:
-            self._turns.put(turn)
-
-        self._heard.put(heard if stereo is None else stereo, t)
-        self._finish_frame(frame, said, heard)
-
-    def _finish_frame(self, frame: int, said: NDArray[np.int16], heard: NDArray[np.int16]) -> None:
-        assert self.link is not None
-        for tap in tuple(self._taps):
-            began = self._loop.time()
-            try:
-                tap(frame * VOICE.frame_samples, said, heard)
-            except Exception as exc:  # somebody else's code: the call goes on without it
-                self._taps.remove(tap)
-                name = getattr(tap, "__qualname__", tap)
-                logger.exception("the tap %s failed: it is called no more", name)
-                self.report(ErrorReported(f"the tap {name} failed: {type(exc).__name__}: {exc}", code="tap"))
-            if (took := self._loop.time() - began) > _SLOW_TAP:
-                media_clock().blame(f"the tap {getattr(tap, '__qualname__', tap)}", took)
-        while self.undecoded.failures:
-            self.report(ErrorReported(str(self.undecoded.failures.popleft()), code="media"))
-        while self._outgoing.failures:
-            self.on_media_error(self._outgoing.failures.popleft())
-        if frame % 50 == 49:
-            self.link.adapt()
-
-    def _log_speech(
-        self,
-        speaker: Speaker,
-        detector: VoiceDetector,
-        pcm: NDArray[np.int16],
-        t: float,
-        level: Level | None,
-    ) -> Literal["started", "stopped"] | None:
-        change = detector.feed(pcm, t, level)
-        if change == "started":
-            self.report(SpeechStarted(speaker))
-        elif change == "stopped":
-            assert detector.last_voiced_at is not None
-            self.report(SpeechStopped(speaker, round(t + FRAME_DURATION - detector.last_voiced_at, 3)))
-        return change
+    def _on_audio_failed(self, why: str) -> None:
+        self._end("lost", why)
 
     def __repr__(self) -> str:
         return f"<Session {self.protocol.profile.name} {self.protocol.side.value} {self.conversation_id or '-'}>"
@@ -674,7 +562,7 @@ class Session:
         """Put it in the log, at the time it is now."""
         t = self.now()
         if isinstance(said, Event):
-            self._tracker.on_event(said, t)
+            self._path.tracker.on_event(said, t)
         self.events.append(round(t, 4), said)
 
     def _ending(self) -> str:

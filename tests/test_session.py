@@ -219,7 +219,7 @@ async def test_polling_leaves_nothing_behind_each_time(session: Session):
             with pytest.raises(TimeoutError):
                 await wait
 
-    assert 0 == session._turns.listeners
+    assert 0 == session._path.turns.listeners
     assert [] == session.events._waiters
 
 
