@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -34,6 +34,7 @@ from .events import (
 )
 from .formats import AudioFormat, OpusSettings
 from .gaps import Gaps
+from .loop_guard import LoopGuard
 from .protocols.base import VoiceProtocol
 from .received_video import received_video
 from .said import Said
@@ -86,7 +87,7 @@ class Session:
         self._closers: list[Callable[[], Any]] = []
         self._closing: asyncio.Task[None] | None = None
         self._how_it_ended: tuple[Ending, str, bool] = ("local", "", False)
-        self._guard: AsyncGenerator[None, None] | None = None
+        self._guard: LoopGuard | None = None
 
     # Talking
 
@@ -446,26 +447,15 @@ class Session:
                 logger.debug("closing a part of the session was cut short")
             except Exception:
                 logger.exception("closing a part of the session failed")
-        guard, self._guard = self._guard, None
-        if guard is not None:
-            await guard.aclose()
+        if self._guard is not None:
+            await self._guard.release()
 
-    async def _close_with_the_loop(self) -> AsyncGenerator[None, None]:
-        """Close a session that its user left open.
-
-        ``asyncio.run`` ends by closing every generator that has begun and not ended: all tasks are cancelled then,
-        but the loop still runs.
-        """
-        try:
-            yield
-        finally:
-            if self._guard is not None:
-                self._guard = None
-                self._end("local", "the event loop ended")
-                assert self._closing is not None
-                await asyncio.wait([self._closing])
-                if self._closing.cancelled():  # before it began
-                    await self._shut(*self._how_it_ended)
+    async def _close_with_the_loop(self) -> None:
+        self._end("local", "the event loop ended")
+        assert self._closing is not None
+        await asyncio.wait([self._closing])
+        if self._closing.cancelled():  # before it began
+            await self._shut(*self._how_it_ended)
 
     # The link's reports (LinkListener)
 
@@ -544,9 +534,7 @@ class Session:
         assert self.link is not None
         self.undecoded.attach(self.link)
         self._path.start(self.link)
-        self._guard = self._close_with_the_loop()
-        with contextlib.suppress(StopIteration):  # it begins, and waits for nothing
-            self._guard.__anext__().__await__().send(None)
+        self._guard = LoopGuard(self._close_with_the_loop)
 
     def _on_audio_failed(self, why: str) -> None:
         self._end("lost", why)
