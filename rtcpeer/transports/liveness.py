@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal
 
+from ..events import Degraded, Recovered
+from ..said import Said
 from .watchdog import Watch, Watchdog
 
 
@@ -16,21 +17,24 @@ class Liveness:
 
     Args:
         ask: Asks the far end for a sign of life, any sign.
-        on_news: Told what changed, and after how many seconds of silence; after ``lost`` there is no more.
+        report: Told ``Degraded`` and ``Recovered``.
+        on_lost: Told why, once, and there is no more after it.
     """
 
     def __init__(
         self,
         watchdog: Watchdog | None,
         ask: Callable[[], None],
-        on_news: Callable[[Literal["degraded", "recovered", "lost"], float], None],
+        report: Callable[[Said], None],
+        on_lost: Callable[[str], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._asked = False
         self._watchdog = watchdog
         self._ask = ask
-        self._on_news = on_news
+        self._report = report
+        self._on_lost = on_lost
         self._watch: Watch | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -79,5 +83,12 @@ class Liveness:
         if verdict.ask:
             self._asked = True
             self._ask()
-        if verdict.news is not None:
-            self._on_news(verdict.news, verdict.silence)
+        match verdict.news:
+            case "degraded":
+                self._report(
+                    Degraded(f"nothing came from the far end for {verdict.silence:.1f} s; it does not answer")
+                )
+            case "recovered":
+                self._report(Recovered(round(verdict.silence, 3)))
+            case "lost":
+                self._on_lost(f"the far end stopped answering: nothing came for {verdict.silence:.1f} s")

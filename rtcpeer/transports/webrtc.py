@@ -33,7 +33,7 @@ from ..audio.jitter import MediaPacket, Playout, PlayoutFrame
 from ..audio.level import Level, level_of
 from ..audio.packets import OpusPacket, StreamTimeline
 from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError, RtcPeerError, Unsupported
-from ..events import Degraded, DtmfReceived, ErrorReported, Recovered
+from ..events import DtmfReceived, ErrorReported
 from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
@@ -125,7 +125,7 @@ class RtcLink(Link):
         self._said_before: OutboundAudioStats | None = None
         self._goodbye = False
         self._ended = False
-        self._liveness = Liveness(watchdog, self._ask_for_life, self._on_liveness)
+        self._liveness = Liveness(watchdog, self._ask_for_life, listener.report, self._on_silent)
         loop = asyncio.get_running_loop()
         self._time = loop.time
         self._connected: asyncio.Future[None] = loop.create_future()
@@ -524,16 +524,8 @@ class RtcLink(Link):
     def _ask_for_life(self) -> None:
         aiortc_compat.ask_for_life(self._pc)
 
-    def _on_liveness(self, news: Literal["degraded", "recovered", "lost"], silence: float) -> None:
-        match news:
-            case "degraded":
-                self._listener.report(
-                    Degraded(f"nothing came from the far end for {silence:.1f} s; it does not answer")
-                )
-            case "recovered":
-                self._listener.report(Recovered(round(silence, 3)))
-            case "lost":
-                self._end("lost", f"the far end stopped answering: nothing came for {silence:.1f} s")
+    def _on_silent(self, why: str) -> None:
+        self._end("lost", why)
 
     def _on_packet(self, packet: MediaPacket) -> None:
         self._goodbye = False  # it goes on: what ended was a stream, or a mute

@@ -23,7 +23,7 @@ from ..audio.level import Level
 from ..audio.turn_playout import TurnPlayout
 from ..commands import Ping, Stop
 from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerError
-from ..events import Degraded, ErrorReported, Interrupted, Pong, Recovered, SessionStarted
+from ..events import ErrorReported, Interrupted, Pong, SessionStarted
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import AudioChunk, Message, Side
 from ..protocols.http import RequestRefused, SocketClosing, for_display
@@ -95,7 +95,7 @@ class WebSocketLink(Link):
 
         self._outbox = Outbox()
         self._sign_of_life = asyncio.Event()
-        self._liveness = Liveness(watchdog, self._ask_for_life, self._on_liveness)
+        self._liveness = Liveness(watchdog, self._ask_for_life, listener.report, self._on_silent)
         self._asking: asyncio.Task[None] | None = None
         self._ping_sent: float | None = None
         self._last_error = ""
@@ -384,17 +384,9 @@ class WebSocketLink(Link):
         with contextlib.suppress(OSError, aiohttp.ClientError, RuntimeError):  # the reader learns why
             await self._socket.ping()
 
-    def _on_liveness(self, news: Literal["degraded", "recovered", "lost"], silence: float) -> None:
-        match news:
-            case "degraded":
-                self._listener.report(
-                    Degraded(f"nothing came from the far end for {silence:.1f} s; it does not answer")
-                )
-            case "recovered":
-                self._listener.report(Recovered(round(silence, 3)))
-            case "lost":
-                self._gone = True
-                self._end("lost", f"the far end stopped answering: nothing came for {silence:.1f} s")
+    def _on_silent(self, why: str) -> None:
+        self._gone = True
+        self._end("lost", why)
 
     def _note_pong(self) -> None:
         if self._ping_sent is not None:

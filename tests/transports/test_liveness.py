@@ -14,6 +14,7 @@ from virtual_time import run
 import rtcpeer
 from rtcpeer import Closed, Degraded, Recovered, Session, Watchdog
 from rtcpeer.errors import ConnectionLost
+from rtcpeer.said import Said
 from rtcpeer.transports.liveness import Liveness
 from rtcpeer.transports.webrtc import RtcLink
 
@@ -105,16 +106,16 @@ async def test_a_network_that_comes_back_in_time_is_a_recovery() -> None:
 
 
 def test_a_recovery_is_told_when_it_comes_with_the_seconds_in_which_nothing_came() -> None:
-    told: list[tuple[str, float, float]] = []
+    told: list[tuple[Said, float]] = []
 
     async def five_seconds_of_silence() -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
 
-        def on_news(news: str, silence: float) -> None:
-            told.append((news, round(silence, 3), round(loop.time() - began, 3)))
+        def report(said: Said) -> None:
+            told.append((said, round(loop.time() - began, 3)))
 
-        liveness = Liveness(Watchdog(), lambda: None, on_news)
+        liveness = Liveness(Watchdog(), lambda: None, report, pytest.fail)
         liveness.start()
         await asyncio.sleep(5.3)
         liveness.heard = loop.time()
@@ -125,7 +126,8 @@ def test_a_recovery_is_told_when_it_comes_with_the_seconds_in_which_nothing_came
 
     run(five_seconds_of_silence())
 
-    assert [("degraded", 4.0, 4.0), ("recovered", 5.3, 5.3)] == told
+    degraded = Degraded("nothing came from the far end for 4.0 s; it does not answer")
+    assert [(degraded, 4.0), (Recovered(5.3), 5.3)] == told
 
 
 async def test_both_ends_notice() -> None:
@@ -168,20 +170,25 @@ async def test_without_a_watchdog_nobody_is_asked() -> None:
 def test_one_timer_that_is_gone_when_it_is_closed() -> None:
     """In virtual time: with nothing left to happen, the loop would raise."""
 
-    async def main() -> tuple[list[tuple[str, float]], int]:
-        news: list[tuple[str, float]] = []
+    async def main() -> tuple[list[Said], list[str], int]:
+        told: list[Said] = []
+        lost: list[str] = []
         asked: list[float] = []
         loop = asyncio.get_running_loop()
         liveness = Liveness(
             Watchdog(),
             lambda: asked.append(loop.time()),
-            lambda what, silence: news.append((what, round(silence, 3))),
+            told.append,
+            lost.append,
         )
         liveness.start()
         liveness.start()
         await asyncio.sleep(60)
         liveness.suspect()
         liveness.close()
-        return news, len(asked)
+        return told, lost, len(asked)
 
-    assert ([("degraded", 4.0), ("lost", 8.8)], 6) == run(main())
+    told, lost, asked = run(main())
+    assert [Degraded] == [type(each) for each in told]
+    assert ["the far end stopped answering: nothing came for 8.8 s"] == lost
+    assert 6 == asked
