@@ -54,7 +54,8 @@ from .sdp import (
     with_opus_parameters,
     with_telephone_events,
 )
-from .video import VideoSource, VideoTrack
+from .video import VideoSource
+from .video_line import IncomingVideo, OutgoingVideo
 from .watchdog import WATCHFUL, Watchdog
 
 logger = logging.getLogger(__name__)
@@ -105,11 +106,8 @@ class RtcLink(Link):
         self._audio_in: aiortc_compat.AudioReceiver | None = None
         self._reports: aiortc_compat.AudioReports | None = None
         self._pair: dict[str, str] | None = None
-        self._video: VideoTrack | None = None
-        self._video_sender: RTCRtpSender | None = None
-        self._video_attached: asyncio.Event | None = None
-        self._video_in: aiortc_compat.VideoReceiver | None = None
-        self._video_line: RTCRtpTransceiver | None = None
+        self._video_out: OutgoingVideo | None = None
+        self._video_in: IncomingVideo | None = None
         self._opus = opus or OpusSettings()
         # Nothing is said, and no payload type is playable, before codecs are negotiated.
         self._voice: VoiceEncoder | None = None
@@ -154,8 +152,7 @@ class RtcLink(Link):
         if self.protocol.profile.video and video is not False:
             line = self._pc.addTransceiver("video", direction="sendonly")
             _prefer(line, "vp8")
-            self._video_sender = line.sender
-            self._video_attached = aiortc_compat.idle_until_track(line.sender)
+            self._video_out = OutgoingVideo(line, self._listener.on_media_error)
             if video is not None:
                 self.send_video(video)
         # Before the offer, or the offer has no line for it.
@@ -189,9 +186,9 @@ class RtcLink(Link):
         # otherwise answer recvonly, with codecs we do not play.
         self._set_up_audio(self._pc.addTransceiver("audio", direction="sendrecv"))
         if "video" in kinds:
-            self._video_line = line = self._pc.addTransceiver("video", direction="recvonly")
+            line = self._pc.addTransceiver("video", direction="recvonly")
             _prefer(line, "vp8")
-            self._video_in = aiortc_compat.VideoReceiver(line.receiver, self._on_bye)
+            self._video_in = IncomingVideo(line, self._on_bye)
         self._pc.on("datachannel", self._on_channel)
         events = telephone_event_types(sdp)
         self._use_events(events, events)
@@ -355,25 +352,23 @@ class RtcLink(Link):
         if self._voice is not None and self._reports is not None and self._reports.fraction_lost is not None:
             self._voice.adapt(self._reports.fraction_lost)
 
-    def send_video(self, source: VideoSource, *, after: VideoTrack | None = None) -> None:
-        """Start sending a video source on the (so far silent) video line; ``after`` let go of it."""
-        if self._video_sender is None or self._video_attached is None:
+    def send_video(self, source: VideoSource) -> None:
+        """Start sending a video source on the (so far silent) video line.
+
+        Raises:
+            LocalProtocolError: this call has none.
+        """
+        if self._video_out is None:
             raise LocalProtocolError("this call has no video line")
-        self._video = VideoTrack(source, self._listener.on_media_error, after=after)
-        self._video_sender.replaceTrack(self._video)
-        self._video_attached.set()
+        self._video_out.send(source)
 
     def receive_video(self) -> MediaStreamTrack | None:
-        if self._video_in is None or self._video_line is None:
-            return None
-        self._video_in.decode()
-        return self._video_line.receiver.track
+        return self._video_in.decode() if self._video_in is not None else None
 
     def watch_video(self, watcher: VideoWatcher) -> tuple[VideoDirection, ...]:
         found: list[VideoDirection] = []
-        if self._video_sender is not None and self._video_sender.track is not None:
+        if self._video_out is not None and self._video_out.watch(partial(watcher, "ours")):
             found.append("ours")
-            aiortc_compat.watch_video_sender(self._video_sender, partial(watcher, "ours"))
         if self._video_in is not None:
             found.append("theirs")
             self._video_in.watch(partial(watcher, "theirs"))
@@ -433,9 +428,8 @@ class RtcLink(Link):
             self._heard_before = old._inbound()
         if old._timeline is not None:
             self._timeline = old._timeline
-        if old._video is not None and self._video_sender is not None:
-            old._video.stop()
-            self.send_video(old._video.source, after=old._video)
+        if self._video_out is not None and old._video_out is not None:
+            self._video_out.succeed(old._video_out)
 
     # Ending
 
@@ -446,8 +440,8 @@ class RtcLink(Link):
         for future in (self._connected, self._open):
             if not future.done():
                 future.set_exception(ConnectionLost("closed before it was open"))
-        if self._video_sender is not None and self._video_sender.track is not None:
-            self._video_sender.track.stop()
+        if self._video_out is not None:
+            self._video_out.stop()
         self._impairment.close()
         try:
             async with asyncio.timeout(CLOSE_DEADLINE):

@@ -109,8 +109,8 @@ def test_picture_of_a_few_bytes_may_not_claim_a_gigabyte(width: int, height: int
 async def test_pictures_that_nobody_looks_at_any_more_do_not_pile_up():
     async with stock_call(video=True) as (_, session):
         link: Any = session.link
-        track, receiver = link.receive_video(), link._video_line.receiver
-        video: Any = link._video_in
+        track, receiver = link.receive_video(), link._video_in._line.receiver
+        video: Any = link._video_in._receiver
         codec = RTCRtpCodecParameters("video/VP8", 90_000, payloadType=97)
         await video._handle(RtpPacket(97, 0, 0, 0, 5), 0)  # the decoder starts
         frames = receiver._RTCRtpReceiver__decoder_queue
