@@ -66,6 +66,8 @@ class AudioPath:
         self.remote: Speaker = "assistant" if side is Side.CLIENT else "user"
         self.started: float | None = None
         """Where sample 0 lies, in seconds since ``connect()``."""
+        self.playout_delay: float | None = None
+        """How long the newest frame that was heard had been held: ``PlayoutFrame.delay``."""
         self.outgoing = Outgoing(on_slow=media_clock().blame)
         self.heard = Heard()
         self.muting = Muting()
@@ -160,6 +162,7 @@ class AudioPath:
             self._meter.spoke(t + FRAME_DURATION)
 
         playout = self._link.hear(now)
+        self.playout_delay = playout.delay
         heard, measured, stereo = playout.samples, playout.level, playout.stereo
         if self.muting.active:
             heard, measured, stereo = self.muting.silence(heard, t), SILENT, None

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .audio.alignment import Alignment, Block
 from .audio.packets import OpusPacket
 from .audio.received import PacketRecorder
 from .audio.recorder import Recorder
@@ -72,6 +73,7 @@ class CallFolder:
         except OSError as exc:
             raise ConfigurationError(f"can't write to {self.path}: {exc.strerror}; give another folder") from exc
         self._recorder: Recorder | None = None
+        self._alignment = Alignment()
         self._video: dict[VideoDirection, FrameTimeline] = {}
         self._packets: PacketRecorder | None = None
         self._received_at: float | None = None
@@ -132,14 +134,19 @@ class CallFolder:
                 self._on_recorder_error(exc)
                 return
             self._write_call()
-        self._recorder.write(position, ours, theirs)
+        self._write_blocks(self._alignment.feed(position, ours, theirs, self._session.playout_delay))
+
+    def _write_blocks(self, blocks: list[Block]) -> None:
+        assert self._recorder is not None
+        for block in blocks:
+            self._recorder.write(*block)
 
     def _on_relink(self, link: Link) -> None:
         link.watch_video(self._on_video)
 
     def _on_video(self, direction: VideoDirection, frame: bytes, timestamp: int) -> None:
         if self._recorder is not None and self._session.audio_started is not None:
-            # It is shown when it came: the playout holds what is heard some 50 ms longer.
+            # It is shown when it came, as what is heard is laid there too, however long the playout holds it.
             now = self._session.now() - self._session.audio_started
             position = self._video.setdefault(direction, FrameTimeline()).place(timestamp, now)
             self._recorder.write_video(direction, position, frame)
@@ -168,7 +175,7 @@ class CallFolder:
             }
             if session.decodes
             else None,
-            # Its first packet arrived then; the playout held it a little longer.
+            # Its first packet arrived then.
             "received": None
             if self._packets is None
             else {"file": self._packets.path.name, "starts_at": self._received_at},
@@ -186,6 +193,8 @@ class CallFolder:
 
     async def close(self) -> None:
         """Finish the recording and write how the call ended."""
+        if self._recorder is not None:
+            self._write_blocks(self._alignment.flush())
         for recorder in (self._recorder, self._packets):
             if recorder is not None:
                 try:

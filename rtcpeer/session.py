@@ -351,6 +351,11 @@ class Session:
         """Where sample 0 of the audio lies, in seconds since ``connect()``."""
         return self._path.started
 
+    @property
+    def playout_delay(self) -> float | None:
+        """How long the newest frame that was heard had been held: ``PlayoutFrame.delay``."""
+        return self._path.playout_delay
+
     def stats(self) -> dict[str, Any]:
         """Return W3C webrtc-stats figures in snake_case, JSON types only; times are seconds."""
         clock = media_clock()

@@ -33,8 +33,10 @@ RATE, FRAME = 48_000, 960
 CYCLE = 10 * RATE
 CLICK_AT = RATE // 2  # the middle of it
 CLICK = np.rint(16_000 * np.hanning(240) * np.sin(2 * np.pi * np.arange(240) / 24)).astype(np.int16)
-DRIFT = 0.02
-"""Seconds by which the offset between the sides may change in the course of a call; 100 ppm of ten minutes: 0.06."""
+OFFSET = 0.02
+"""Seconds by which a click may lie later than it was made; 100 ppm of ten minutes are 0.06."""
+DRIFT = 0.005
+"""Seconds by which it may change in the course of a call whose pauses are silent."""
 
 
 class Nobody:
@@ -92,7 +94,7 @@ class Recording:
     def offsets(self, ppm: float) -> dict[int, float]:
         """Seconds by which the far end's clicks are heard later than they were made, by number; not those lost.
 
-        The codec takes 6.5 ms, the playout holds the rest.
+        The codec takes 6.5 ms; what the playout holds is no part of it.
         """
         found = {}
         for number in range(len(self.right) // CYCLE):
@@ -131,7 +133,7 @@ def record(
         started = loop.time()
         protocol = Orga(Side.CLIENT, Orga.configure({}))
         session = Session(protocol, started)
-        session.link = OneWayLink(protocol, session, netem=NetworkConditions.parse(netem), netem_seed=1)
+        session.link = OneWayLink(protocol, session, netem=NetworkConditions.parse(netem), netem_seed=2)
         far = MemoryLink(Orga(Side.SERVER), Nobody())
         session.link.connect(far)
         CallFolder(path, session, {}, format="wav")
@@ -139,7 +141,7 @@ def record(
         def on_frame(position: int, said: NDArray[np.int16], heard: NDArray[np.int16]) -> None:
             if position % (8 * RATE) == 0:
                 deadline = time.monotonic() + 20
-                while wav.stat().st_size < 44 + 4 * position:
+                while wav.stat().st_size < 44 + 4 * (position - RATE):
                     assert time.monotonic() < deadline, f"{position} samples were not written"
                     time.sleep(0.001)
             if position == blocked[0]:
@@ -179,14 +181,12 @@ def record(
 
 
 def check_offsets(offsets: dict[int, float]) -> None:
-    settled = offsets[1]
-    assert DRIFT >= max(abs(offset - settled) for number, offset in offsets.items() if number)
-    # For its first second, while little is known of the network, the playout aims at a frame more.
-    assert offsets.get(0, settled) == pytest.approx(settled, abs=0.0225)
-    assert 0.0065 < min(offsets.values()) < max(offsets.values()) < 0.06
+    assert 0 < min(offsets.values()) <= max(offsets.values()) < OFFSET
+    assert max(offsets.values()) - min(offsets.values()) < DRIFT
 
 
-@pytest.mark.parametrize(("ppm", "netem"), [(-100, ""), (0, ""), (100, ""), (-100, "loss=5%"), (100, "loss=5%")])
+@pytest.mark.parametrize("netem", ["", "loss=5%"])
+@pytest.mark.parametrize("ppm", [-100, 0, 100])
 def test_after_ten_minutes_both_sides_still_lie_where_they_belong(
     ppm: int, netem: str, tmp_path: Path, ours: NDArray[np.int16], theirs: list[bytes]
 ) -> None:
@@ -199,7 +199,7 @@ def test_after_ten_minutes_both_sides_still_lie_where_they_belong(
         assert np.array_equal(ours[:, 0], recording.left[start : start + CYCLE])
 
     offsets = recording.offsets(ppm)
-    assert {1, 30, 59} <= offsets.keys()
+    assert {0, 1, 30, 59} <= offsets.keys()
     assert len(offsets) >= (57 if netem else 60)
     check_offsets(offsets)
 
@@ -222,7 +222,8 @@ def test_while_the_loop_is_blocked_the_recording_is_silent_and_what_follows_is_i
     gap = slice(at + FRAME, at + FRAME + skipped)
     assert np.array_equal(expected[: gap.start], recording.left[: gap.start])
     assert not recording.left[gap].any()
-    assert not recording.right[gap].any()
+    # Theirs lies where it came, 60 ms at most before it was heard.
+    assert not recording.right[gap.start : gap.stop - 60 * RATE // 1000].any()
     assert np.array_equal(expected[gap.start : -skipped], recording.left[gap.stop :])
 
     offsets = recording.offsets(0)

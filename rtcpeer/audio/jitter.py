@@ -84,6 +84,9 @@ class PlayoutFrame:
     """The same, ``(960, 2)``, when two channels came; ``samples`` is their average."""
     level: Level | None = None
     """Of ``samples``, where it was measured."""
+    delay: float | None = None
+    """Seconds for which it was held, counted from when the fastest packet would have brought it; in a pause the most
+    that what follows will be. ``None``: nobody knows, or what comes is ahead of its time anyway."""
 
 
 class Decoder(Protocol):
@@ -324,7 +327,8 @@ class Playout:
         stats.total_audio_energy += level.power * FRAME_DURATION
         stats.total_samples_duration += FRAME_DURATION
         stats.total_samples_received += _FRAME
-        return PlayoutFrame(frame, self._operation, None, level)
+        delay = self._target + FRAME_DURATION if self._waiting else self._delay
+        return PlayoutFrame(frame, self._operation, None, level, delay)
 
     def _set_target(self, now: float) -> None:
         target = self._arrival.quantile
@@ -403,6 +407,7 @@ class Playout:
                 return self._comfort()
             self._waiting = False
             self._jump_to(head)
+            self._delay = self._held_for(head.timestamp, now) + len(self._pcm) / _RATE
         if head is None:
             return self._run_dry()
         gap = self._gap(head)

@@ -192,6 +192,10 @@ def open_video(spec: str | os.PathLike[str] | VideoSource) -> VideoSource:
 class VideoTrack(VideoStreamTrack):
     """Hands a source's frames to aiortc at the source's rate; late frames are skipped, not queued.
 
+    Deadlines are absolute and on the loop's monotonic clock, as the media clock's are: it is the same time, and voice
+    and picture do not drift apart. It has no slot there, since decoding and encoding a picture take longer than one
+    lasts. A blocked loop is caught up with by one frame at most.
+
     The source is somebody else's to close: another connection's track may go on with it.
 
     Args:

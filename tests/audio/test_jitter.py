@@ -159,6 +159,18 @@ def test_the_first_frame_is_held_for_the_target_delay():
     assert ["silence", "silence", "normal"] == call.operations
 
 
+def test_a_frame_says_how_long_it_was_held():
+    call = Call()
+    delays = []
+    for number in range(3):
+        call.playout.put(packet(number), call.now + 0.005)
+        call.tick += 1
+        delays.append(call.playout.get(call.now).delay)
+
+    # Before anything is heard: the 40 ms aimed at, and the frame until the tick after that.
+    assert [0.06, 0.06, pytest.approx(0.055)] == [pytest.approx(delays[0]), pytest.approx(delays[1]), delays[2]]
+
+
 def test_on_a_clean_network_the_delay_comes_down_to_a_frame_or_two():
     call = Call().stream(range(500))
 
