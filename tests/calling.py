@@ -53,6 +53,13 @@ def loudest_frequency(pcm: NDArray[np.int16], sample_rate: int = 48_000) -> floa
     return spectrum.dominant_frequency(sound, sample_rate)
 
 
+class Nobody:
+    """A listener that does not care."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: None
+
+
 @asynccontextmanager
 async def answering(
     answer: Callable[[str], str] = lambda sdp: sdp,

@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from calling import DEADLINE, Belongings, answering, nothing_left_since, serving, short_scenario, until, write_tone
+from calling import DEADLINE, Nobody, answering, serving, until
 
 import rtcpeer
 from rtcpeer import (
@@ -40,25 +39,7 @@ from rtcpeer.proxy import proxy_app
 from rtcpeer.transports import webrtc
 from signaling import MockServer
 
-
-@pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    """Every test in here: no task, thread or socket stays, however the call went."""
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
-
-
-@pytest.fixture
-async def mock(nothing_left: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MockServer]:
-    monkeypatch.setattr("rtcpeer.turns.QUIET", 0.3)  # a tone has no pauses for breath
-    async with MockServer(scenario=short_scenario(tmp_path)) as server:
-        yield server
-
-
-@pytest.fixture
-def question(tmp_path: Path) -> Path:
-    return write_tone(tmp_path / "user.wav", 1000.0)
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 def calling(mock: MockServer, **options) -> Connecting:
@@ -426,14 +407,6 @@ async def test_far_end_whose_caller_never_comes_gives_up_and_leaves_nothing():
         await session.opened()
     assert "failed" == (await session.wait_for(Closed, timeout=DEADLINE)).reason
     await session.close()
-
-
-class Nobody:
-    """A listener that does not care."""
-
-    def on_said(self, said: object) -> None: ...
-    def on_refused(self, reason: str) -> None: ...
-    def on_ended(self, reason: str, detail: str) -> None: ...
 
 
 async def test_exception_in_the_body_of_async_with_ends_the_call(mock: MockServer):

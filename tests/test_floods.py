@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from calling import Belongings, answering, nothing_left_since, short_scenario, until
+from calling import Nobody, answering, short_scenario, until
 from stock import stock_call
 
 import rtcpeer
@@ -22,11 +21,7 @@ KEPT = 10_000
 COUNTED = ("messages_received", "messages_refused")
 
 
-@pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 class Busy:
@@ -40,13 +35,6 @@ class Busy:
         return aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, '{"type": "of tomorrow"}', None)
 
     async def close(self, **how: Any) -> None: ...
-
-
-class Nobody:
-    """A listener that does not care."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: None
 
 
 async def test_one_who_sends_without_a_pause_does_not_have_the_loop_for_himself():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import spectrum
 from aiohttp import web
-from calling import DEADLINE, Belongings, nothing_left_since, serving, until
+from calling import DEADLINE, serving, until
 from numpy.typing import NDArray
 
 import rtcpeer
@@ -39,11 +39,7 @@ COMPUTER = "a3bb189e-8bf9-3888-9912-ace4e6543002"
 STEREO = AudioFormat(48_000, 2)
 
 
-@pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 def listening(url: str, **options: Any) -> Connecting:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import numpy as np
 import pytest
-from calling import AGENT, DEADLINE, USER, Belongings, loudest_frequency, nothing_left_since, short_scenario, until
+from calling import AGENT, DEADLINE, USER, loudest_frequency, short_scenario, until
 from calling import write_tone as write
 from parrot import Parrot
 
@@ -22,11 +21,7 @@ from signaling.scenario import Line
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 async def test_class_of_ones_own_takes_a_turn_with_the_mock_and_is_recorded(tmp_path: Path):

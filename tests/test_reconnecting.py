@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import wave
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,8 @@ from calling import (
     AGENT,
     DEADLINE,
     USER,
-    Belongings,
     greeting_scenario,
     loudest_frequency,
-    nothing_left_since,
     short_scenario,
     until,
     write_tone,
@@ -57,19 +54,7 @@ AT_ONCE = Backoff(initial=0.01, jitter=0.0, budget=DEADLINE)
 PATIENT = Backoff(initial=30.0, jitter=0.0, budget=60.0)
 
 
-@pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    """Every test in here: no task, thread or socket stays, however the call went."""
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
-
-
-@pytest.fixture
-async def mock(nothing_left: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MockServer]:
-    monkeypatch.setattr("rtcpeer.turns.QUIET", 0.3)  # a tone has no pauses for breath
-    async with MockServer(scenario=short_scenario(tmp_path)) as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 def calling(mock: MockServer, protocol: str = "orga", **options: Any) -> Connecting:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import virtual_time
+from calling import Nobody
 from numpy.typing import NDArray
 
 from rtcpeer import ErrorReported, Session
@@ -37,13 +38,6 @@ OFFSET = 0.02
 """Seconds by which a click may lie later than it was made; 100 ppm of ten minutes are 0.06."""
 DRIFT = 0.005
 """Seconds by which it may change in the course of a call whose pauses are silent."""
-
-
-class Nobody:
-    """A listener that does not care."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: None
 
 
 class OneWayLink(MemoryLink):

@@ -14,15 +14,11 @@ import spectrum
 from calling import (
     AGENT,
     DEADLINE,
-    USER,
-    Belongings,
     answering,
     greeting_scenario,
     loudest_frequency,
-    nothing_left_since,
     short_scenario,
     until,
-    write_tone,
 )
 
 import rtcpeer
@@ -52,25 +48,7 @@ from rtcpeer import (
 from rtcpeer.connecting import Connecting
 from signaling import MockServer
 
-
-@pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    """Every test in here: no task, thread or socket stays."""
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
-
-
-@pytest.fixture
-async def mock(nothing_left: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MockServer]:
-    monkeypatch.setattr("rtcpeer.turns.QUIET", 0.3)  # a tone has no pauses for breath
-    async with MockServer(scenario=short_scenario(tmp_path)) as server:
-        yield server
-
-
-@pytest.fixture
-def question(tmp_path: Path) -> Path:
-    return write_tone(tmp_path / "user.wav", USER)
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 def calling(mock: MockServer, **options) -> Connecting:

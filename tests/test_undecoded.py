@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 import spectrum
-from calling import DEADLINE, Belongings, answering, loudest_frequency, nothing_left_since, until
+from calling import DEADLINE, answering, loudest_frequency, until
 
 import rtcpeer
 from rtcpeer import (
@@ -38,12 +38,7 @@ from rtcpeer.audio.packets import SILENT_PACKET
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.transports.sdp import telephone_event_types
 
-
-@pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import spectrum
 from aiohttp import web
-from calling import AGENT, USER, serving, short_scenario, until, write_tone
+from calling import AGENT, USER, serving, short_scenario, until
 from numpy.typing import NDArray
 
 from signaling import MockServer
@@ -102,11 +102,6 @@ async def run_each(commands: Sequence[Sequence[str | Path]]) -> list[Done]:
 async def mock(tmp_path: Path) -> AsyncIterator[MockServer]:
     async with MockServer(scenario=short_scenario(tmp_path)) as server:
         yield server
-
-
-@pytest.fixture
-def question(tmp_path: Path) -> Path:
-    return write_tone(tmp_path / "user.wav", USER)
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:

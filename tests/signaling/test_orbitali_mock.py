@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ import pytest
 from calling import (
     AGENT,
     DEADLINE,
-    Belongings,
     loudest_frequency,
-    nothing_left_since,
     short_scenario,
     until,
     write_tone,
@@ -45,23 +42,7 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
-
-
-@pytest.fixture
-async def mock(nothing_left: None, tmp_path: Path) -> AsyncIterator[MockServer]:
-    async with MockServer(scenario=short_scenario(tmp_path)) as server:
-        yield server
-
-
-@pytest.fixture
-async def http(nothing_left: None) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 async def new_session(http: aiohttp.ClientSession, mock: MockServer, **options: Any) -> tuple[int, Any]:

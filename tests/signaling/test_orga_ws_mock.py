@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,9 +17,7 @@ from calling import (
     AGENT,
     DEADLINE,
     USER,
-    Belongings,
     loudest_frequency,
-    nothing_left_since,
     serving,
     short_scenario,
     until,
@@ -51,23 +48,7 @@ from signaling.scenario import Line
 SOCKET = "/v1/realtime/ws"
 
 
-@pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
-
-
-@pytest.fixture
-async def mock(nothing_left: None, tmp_path: Path) -> AsyncIterator[MockServer]:
-    async with MockServer(scenario=short_scenario(tmp_path)) as server:
-        yield server
-
-
-@pytest.fixture
-async def http(nothing_left: None) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 async def new_token(http: aiohttp.ClientSession, mock: MockServer) -> str:

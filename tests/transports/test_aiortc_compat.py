@@ -25,7 +25,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcsctptransport import CookieAckChunk, DataChunk, InboundStream
 from aiortc.rtp import RtcpByePacket, RtcpPacket, RtcpSdesPacket, RtcpSrPacket
-from calling import AGENT, DEADLINE, Belongings, loudest_frequency, nothing_left_since, open_sockets, until
+from calling import AGENT, DEADLINE, Nobody, loudest_frequency, open_sockets, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
@@ -43,12 +43,7 @@ from rtcpeer.transports.aiortc_compat.steps import run_now
 from rtcpeer.transports.ice_options import IceOptions
 from rtcpeer.transports.webrtc import RtcLink
 
-
-@pytest.fixture(autouse=True)
-async def nothing_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 def watch(receiver: Any, method: str) -> list[Any]:
@@ -62,13 +57,6 @@ def watch(receiver: Any, method: str) -> list[Any]:
 
     setattr(receiver, method, note)
     return seen
-
-
-class Nobody:
-    """A listener that does not care."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: None
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
-from calling import open_sockets, until
+from calling import Nobody, open_sockets, until
 from stun_server import stun_server
 
 from rtcpeer.errors import IceError
@@ -20,7 +20,7 @@ from rtcpeer.transports.ice_options import IceOptions
 from rtcpeer.transports.webrtc import RtcLink
 
 
-class Listener:
+class Listener(Nobody):
     """Keeps what is reported."""
 
     def __init__(self) -> None:
@@ -31,9 +31,6 @@ class Listener:
             assert "ice-server" == said.code
             self.errors.append(said.message)
 
-    def on_ended(self, reason: str, detail: str) -> None:
-        pass
-
     def on_refused(self, reason: str) -> None:
         pytest.fail(reason)
 
@@ -42,7 +39,7 @@ class Listener:
 async def link_with(*urls: str, **options: Any) -> AsyncIterator[tuple[RtcLink, Listener]]:
     listener = Listener()
     ice = IceOptions.of(**{"interface": "127.0.0.1", **options})
-    link = RtcLink(Orga(Side.CLIENT, Orga.configure({})), listener, ice=ice)  # type: ignore[arg-type]
+    link = RtcLink(Orga(Side.CLIENT, Orga.configure({})), listener, ice=ice)
     link.use_ice_servers([IceServer(urls, "ann", "s3cret")])
     try:
         yield link, listener

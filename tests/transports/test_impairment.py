@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
+from calling import Nobody
 
 from rtcpeer.audio.jitter import MediaPacket
 from rtcpeer.commands import UpdateSession
@@ -21,7 +22,7 @@ FRAMES = 1000
 SILENCE = np.zeros((960, 1), np.int16)
 
 
-class Listener:
+class Listener(Nobody):
     def __init__(self) -> None:
         self.packets: list[MediaPacket] = []
         self.said: list[Said] = []

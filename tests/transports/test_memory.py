@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import virtual_time
+from calling import Nobody
 
 from rtcpeer import Closed, Session, SpeechStopped, ToneSource, UpdateSession
 from rtcpeer.audio.opus import OpusEncoder
@@ -25,13 +26,6 @@ from rtcpeer.transports.watchdog import WATCHFUL
 from signaling.scenario import speech_file
 
 FRAME = 960
-
-
-class Nobody:
-    """A listener that does not care."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: None
 
 
 def make_session(side: Side, **options: Any) -> tuple[Session, MemoryLink]:

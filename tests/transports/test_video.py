@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 import spectrum
-from calling import DEADLINE, Belongings, answering, nothing_left_since, until
+from calling import DEADLINE, Belongings, answering, until
 from numpy.typing import NDArray
 
 import rtcpeer
@@ -32,11 +32,7 @@ from signaling import MockServer
 RED, BLUE = (200, 20, 20), (20, 20, 200)
 
 
-@pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 def write_video(path: Path, colour: tuple[int, int, int], frames: int = 10) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import spectrum
 from aiohttp import web
-from calling import DEADLINE, Belongings, nothing_left_since, serving, until
+from calling import DEADLINE, serving, until
 
 import rtcpeer
 from rtcpeer import (
@@ -45,12 +45,7 @@ Script = Callable[[web.WebSocketResponse], Awaitable[None]]
 STARTED = {"type": "session.started", "callId": "call_1"}
 
 
-@pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    """Every test in here: no task, thread or socket stays, however the connection went."""
-    before = Belongings.now()
-    yield
-    await nothing_left_since(before)
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 @asynccontextmanager
