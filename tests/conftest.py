@@ -1,4 +1,4 @@
-"""For every test: hypothesis without a stopwatch; and what calls on loopback begin with."""
+"""For every test: hypothesis without a stopwatch; what calls on loopback begin with; and speech."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import numpy as np
 import pytest
 from calling import USER, Belongings, nothing_left_since, short_scenario, write_tone
 from hypothesis import HealthCheck, settings
 
+from rtcpeer.audio.sources import FileSource
+from rtcpeer.formats import VOICE
 from signaling import MockServer
+from signaling.scenario import speech_file
 
 # Hypothesis times each example; on a machine that others use too, that fails tests of code that is right.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -43,3 +47,15 @@ async def http(nothing_left: None) -> AsyncIterator[aiohttp.ClientSession]:
 def question(tmp_path: Path) -> Path:
     """A file with what the user says."""
     return write_tone(tmp_path / "user.wav", USER)
+
+
+@pytest.fixture(scope="session")
+def speech() -> list[np.ndarray]:
+    """Two speakers, one after the other, in frames of 20 ms at 48 kHz."""
+    frames = []
+    for name in ("user-2.flac", "assistant-2.flac"):
+        source = FileSource(str(speech_file(name)))
+        while (frame := source.read(VOICE.frame_samples)) is not None and len(frame) == VOICE.frame_samples:
+            frames.append(frame)
+        source.close()
+    return frames

@@ -15,7 +15,6 @@ from calling import Nobody
 
 from rtcpeer import Closed, Session, SpeechStopped, ToneSource, UpdateSession
 from rtcpeer.audio.opus import OpusEncoder
-from rtcpeer.audio.sources import FileSource
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.protocols.base import Side
 from rtcpeer.protocols.orga import Orga
@@ -23,7 +22,6 @@ from rtcpeer.transports.media_clock import media_clock
 from rtcpeer.transports.memory import MemoryLink
 from rtcpeer.transports.rtp import PacketWriter
 from rtcpeer.transports.watchdog import WATCHFUL
-from signaling.scenario import speech_file
 
 FRAME = 960
 
@@ -62,17 +60,6 @@ def test_a_session_that_ended_before_its_audio_began_is_not_served_by_the_clock(
         assert media_clock()._timer is None
 
     virtual_time.run(main())
-
-
-@pytest.fixture(scope="module")
-def speech() -> list[np.ndarray]:
-    frames = []
-    for name in ("user-2.flac", "assistant-2.flac"):
-        source = FileSource(str(speech_file(name)))
-        while (frame := source.read(FRAME)) is not None and len(frame) == FRAME:
-            frames.append(frame)
-        source.close()
-    return frames
 
 
 @pytest.fixture(scope="module")
