@@ -5,122 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import socket
 import sys
 import wave
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import pytest
 import spectrum
 from aiohttp import web
-from calling import AGENT, USER, serving, short_scenario, until
-from numpy.typing import NDArray
+from calling import AGENT, USER, serving, until
+from command_line import DEADLINE, Done, check_voices, read_events, read_recording, run, run_each, running
 
 from signaling import MockServer
-
-DEADLINE = 30.0
-"""Seconds; a process takes one to start on a quiet machine."""
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int | None
-    out: str
-    err: str
-
-
-@asynccontextmanager
-async def running(*args: str | Path, env: dict[str, str] | None = None, **options: Any) -> AsyncIterator[Any]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("RTCPEER_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "rtcpeer", *map(str, args)),
-        **{
-            "stdin": asyncio.subprocess.DEVNULL,
-            "stdout": asyncio.subprocess.PIPE,
-            "stderr": asyncio.subprocess.PIPE,
-            "env": clean | {"NO_COLOR": "1", "COLUMNS": "250"} | (env or {}),
-        }
-        | options,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def run(*args: str | Path, stdin: bytes | None = None, env: dict[str, str] | None = None) -> Done:
-    options = {} if stdin is None else {"stdin": asyncio.subprocess.PIPE}
-    async with running(*args, env=env, **options) as process:
-        out, err = await asyncio.wait_for(process.communicate(stdin), DEADLINE)
-        return Done(process.returncode, out.decode(), err.decode())
-
-
-_EACH = """
-import contextlib, io, json, sys
-from rtcpeer.cli import main
-for arguments in json.load(sys.stdin):
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    sys.argv = ["rtcpeer", *arguments]
-    code = 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as exc:
-            code = exc.code
-    print(json.dumps([code or 0, out.buffer.getvalue().decode(), err.buffer.getvalue().decode()]))
-"""
-
-
-async def run_each(commands: Sequence[Sequence[str | Path]]) -> list[Done]:
-    """Run one command after the other, in one process: starting twenty would take half of a minute."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", _EACH),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={name: value for name, value in os.environ.items() if not name.startswith("RTCPEER_")},
-    )
-    try:
-        given = json.dumps([list(map(str, command)) for command in commands]).encode()
-        out, _ = await asyncio.wait_for(process.communicate(given), DEADLINE)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return [Done(*json.loads(line)) for line in out.splitlines()]
-
-
-@pytest.fixture
-async def mock(tmp_path: Path) -> AsyncIterator[MockServer]:
-    async with MockServer(scenario=short_scenario(tmp_path)) as server:
-        yield server
-
-
-def read_events(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text("utf-8").splitlines()]
-
-
-def read_recording(path: Path) -> NDArray[np.float64]:
-    """``(samples, 2)`` at 48 kHz, as far as it can be read."""
-    with av.open(str(path)) as container:
-        blocks = [frame.to_ndarray() for frame in container.decode(audio=0)]
-    pcm = np.concatenate(blocks, axis=1)
-    return (pcm.reshape(-1, 2) / 32768 if pcm.dtype == np.int16 else pcm.T).astype(np.float64)
-
-
-def check_voices(recording: NDArray[np.float64]) -> None:
-    for channel, frequency in enumerate((USER, AGENT)):
-        sound = spectrum.loudest(recording[:, channel : channel + 1], 48_000, 0.2)
-        assert frequency == pytest.approx(spectrum.dominant_frequency(sound, 48_000), abs=5)
-
 
 # A call
 
@@ -365,117 +263,6 @@ async def test_agent_that_vanishes_is_a_call_that_failed(mock: MockServer, tmp_p
     assert "rtcpeer: session: the far end stopped answering" == err.decode().splitlines()[-1]
     assert "lost" == read_events(tmp_path / "call")[-1]["reason"]
     assert len(read_recording(tmp_path / "call" / "audio.ogg"))
-
-
-# Being stopped
-
-
-@asynccontextmanager
-async def in_mid_call(mock: MockServer, folder: Path, *options: str | Path) -> AsyncIterator[Any]:
-    """A process whose call has heard its first answer."""
-    async with running(
-        *("join", "orga", mock.url(), "--api-key", mock.api_key, "--duration", "60", "--record", folder, "--json"),
-        *options,
-    ) as process:
-        async with asyncio.timeout(DEADLINE):
-            async for line in process.stdout:
-                said = json.loads(line)
-                if said["type"] == "SpeechStopped" and said["speaker"] == "assistant":
-                    break
-        yield process
-
-
-async def test_signal_ends_the_call_cleanly(mock: MockServer, question: Path, tmp_path: Path):
-    async def interrupt(signum: signal.Signals) -> None:
-        folder = tmp_path / signum.name
-        async with in_mid_call(mock, folder, "--play", question) as process:
-            process.send_signal(signum)
-            out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
-
-        assert 128 + signum == process.returncode
-        assert "Traceback" not in err.decode()
-        events = read_events(folder)
-        assert ("Closed", "local") == (events[-1]["type"], events[-1]["reason"])
-        assert events[-1] == json.loads(out.splitlines()[-1])
-        check_voices(read_recording(folder / "audio.ogg"))
-
-    await asyncio.gather(interrupt(signal.SIGTERM), interrupt(signal.SIGINT))
-    await until(lambda: all(call.state == "closed" for call in mock.calls))
-    assert ["remote", "remote"] == [call.to_dict()["closed"]["reason"] for call in mock.calls]
-
-
-async def test_signal_while_connecting_ends_it_and_the_folder_says_so(mock: MockServer, tmp_path: Path):
-    mock.faults = ["calls-slow"]
-    async with running(
-        *("join", "orga", mock.url(), "--api-key", mock.api_key, "--record", tmp_path / "call", "--json")
-    ) as process:
-        async with asyncio.timeout(DEADLINE):
-            async for line in process.stdout:
-                if json.loads(line).get("phase") == "gathering":
-                    break
-        process.send_signal(signal.SIGTERM)
-        _, err = await asyncio.wait_for(process.communicate(), DEADLINE)
-
-    assert 143 == process.returncode
-    assert "Traceback" not in err.decode()
-    assert "failed" == read_events(tmp_path / "call")[-1]["reason"]
-    assert "failed" == json.loads((tmp_path / "call" / "call.json").read_text())["ended"]["reason"]
-
-
-async def test_killed_process_leaves_everything_up_to_the_last_second(
-    mock: MockServer, question: Path, tmp_path: Path
-):
-    async with in_mid_call(mock, tmp_path / "call", "--play", question) as process:
-        process.kill()
-        await process.wait()
-
-    events = read_events(tmp_path / "call")
-    assert "Closed" not in {event["type"] for event in events}
-    heard_until = events[-1]["t"]
-    call = json.loads((tmp_path / "call" / "call.json").read_text("utf-8"))
-    assert call["ended"] is None
-    recording = read_recording(tmp_path / "call" / "audio.ogg")
-    check_voices(recording)
-    assert call["audio"]["starts_at"] + len(recording) / 48_000 > heard_until - 1.0
-    stats = [json.loads(line) for line in (tmp_path / "call" / "stats.jsonl").read_text().splitlines()]
-    assert stats[-1]["t"] > heard_until - 1.1
-
-
-async def test_reader_of_stdout_that_goes_away_ends_the_call_without_a_traceback(
-    mock: MockServer, question: Path, tmp_path: Path
-):
-    async with running(
-        *("join", "orga", mock.url(), "--api-key", mock.api_key, "--duration", "60", "--json"),
-        *("--record", tmp_path / "call", "--play", question),
-    ) as process:
-        await asyncio.wait_for(process.stdout.readline(), DEADLINE)
-        process._transport.get_pipe_transport(1).close()
-        err = await asyncio.wait_for(process.stderr.read(), DEADLINE)
-        await asyncio.wait_for(process.wait(), DEADLINE)
-
-    assert "Traceback" not in err.decode()
-    assert "Exception ignored" not in err.decode()
-    assert 143 == process.returncode
-    assert "Closed" == read_events(tmp_path / "call")[-1]["type"]
-
-
-async def test_closed_standard_streams_are_named(mock: MockServer):
-    join = [sys.executable, "-m", "rtcpeer", "join", "orga", mock.url(), "--api-key", mock.api_key]
-
-    async def attempt(redirection: str, *options: str) -> tuple[int | None, str]:
-        process = await asyncio.create_subprocess_exec(
-            "sh", "-c", f'exec "$@" {redirection}', "sh", *join, *options, stderr=asyncio.subprocess.PIPE
-        )
-        _, err = await asyncio.wait_for(process.communicate(), DEADLINE)
-        return process.returncode, err.decode().splitlines()[-1]
-
-    no_input, no_output, full = await asyncio.gather(
-        attempt("<&-", "--play", "-"), attempt(">&-", "--json"), attempt(">/dev/full", "--json", "--duration", "60")
-    )
-
-    assert (2, "rtcpeer: configuration: --play -: standard input is closed") == no_input
-    assert (2, "rtcpeer: configuration: --json: standard output is closed") == no_output
-    assert 143 == full[0]
 
 
 # Secrets

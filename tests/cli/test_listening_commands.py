@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import spectrum
 from calling import until
-from cli.test_join_command import DEADLINE, run, running
+from command_line import DEADLINE, run, running
 from numpy.typing import NDArray
 
 from signaling import MockServer
