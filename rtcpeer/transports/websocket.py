@@ -31,6 +31,7 @@ from ..protocols.websocket import WebSocketProtocol
 from ..said import Said
 from ..stats import OutboundAudioStats
 from .dialling import CLOSE_DEADLINE, MESSAGE_LIMIT
+from .heartbeat import PONG_DEADLINE, Heartbeat
 from .link import NO_STATS, Link, LinkListener
 from .liveness import Liveness
 from .outbox import Outbox
@@ -41,8 +42,6 @@ logger = logging.getLogger(__name__)
 
 SEND_DEADLINE = 10.0
 """Seconds for which a far end may take nothing at all."""
-PONG_DEADLINE = 10.0
-"""Seconds for which a far end may leave a ping without any sign of life."""
 
 READING_TURN = 0.002
 """Seconds of messages that are taken before it is somebody else's turn: other calls have slots of 5 ms."""
@@ -94,10 +93,8 @@ class WebSocketLink(Link):
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
         self._outbox = Outbox()
-        self._sign_of_life = asyncio.Event()
         self._liveness = Liveness(watchdog, self._ask_for_life, listener.report, self._on_silent)
         self._asking: asyncio.Task[None] | None = None
-        self._ping_sent: float | None = None
         self._last_error = ""
 
         self._chunker: Chunker | None = None
@@ -113,6 +110,7 @@ class WebSocketLink(Link):
         if predecessor is not None:
             self._said = predecessor._said
             self._outbox.audio_dropped = predecessor._outbox.audio_dropped
+        self._heartbeat = Heartbeat(protocol.profile.heartbeat, self._say_ping, self._said)
 
     # Opening
 
@@ -257,7 +255,7 @@ class WebSocketLink(Link):
                 await asyncio.sleep(0)
                 turn = self._loop.time()
             message = await self._socket.receive()
-            self._sign_of_life.set()
+            self._heartbeat.heard()
             self._liveness.heard = self._loop.time()
             match message.type:
                 case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
@@ -266,7 +264,7 @@ class WebSocketLink(Link):
                     with contextlib.suppress(OSError, aiohttp.ClientError):
                         await self._socket.pong(message.data)
                 case aiohttp.WSMsgType.PONG:
-                    self._note_pong()
+                    self._heartbeat.answered()
                 case aiohttp.WSMsgType.CLOSE:
                     # In line behind what was said before.
                     await self._impairment.incoming.carry(0, SocketClosing(message.data or 1005, message.extra or ""))
@@ -316,7 +314,7 @@ class WebSocketLink(Link):
             case Ping() if Pong in self.protocol.speaks[self.protocol.side]:
                 self.send(Pong())
             case Pong():
-                self._note_pong()
+                self._heartbeat.answered()
             case ErrorReported():
                 self._last_error = said.message
             case Interrupted():
@@ -347,27 +345,18 @@ class WebSocketLink(Link):
     # Being alive
 
     async def _beat(self) -> None:
-        interval = self.protocol.profile.heartbeat
-        if interval is None:
-            return
-        own = Ping in self.protocol.speaks[self.protocol.side]
-        while True:
-            await asyncio.sleep(interval)
-            self._sign_of_life.clear()
-            self._ping_sent = self._loop.time()
-            try:
-                async with asyncio.timeout(PONG_DEADLINE):
-                    if own:
-                        self.send(Ping())
-                    else:
-                        await self._socket.ping()
-                    await self._sign_of_life.wait()
-            except TimeoutError:
-                self._gone = True
-                self._end("lost", f"the far end gave no sign of life for {PONG_DEADLINE:g} s after a ping")
-                return
-            except (OSError, aiohttp.ClientError, ConnectionLost):
-                return  # the reader learns why
+        try:
+            await self._heartbeat.run()
+        except TimeoutError:
+            self._on_silent(f"the far end gave no sign of life for {PONG_DEADLINE:g} s after a ping")
+        except (OSError, aiohttp.ClientError, ConnectionLost):
+            return  # the reader learns why
+
+    async def _say_ping(self) -> None:
+        if Ping in self.protocol.speaks[self.protocol.side]:
+            self.send(Ping())
+        else:
+            await self._socket.ping()
 
     def _on_ready(self) -> None:
         _resolve(self._ready)
@@ -387,11 +376,6 @@ class WebSocketLink(Link):
     def _on_silent(self, why: str) -> None:
         self._gone = True
         self._end("lost", why)
-
-    def _note_pong(self) -> None:
-        if self._ping_sent is not None:
-            self._said.round_trip_time = round(self._loop.time() - self._ping_sent, 4)
-            self._ping_sent = None
 
     def stats(self) -> dict[str, Any]:
         return {

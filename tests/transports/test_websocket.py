@@ -37,7 +37,7 @@ from rtcpeer import (
 )
 from rtcpeer.connecting import Connecting
 from rtcpeer.protocols import Orbitali
-from rtcpeer.transports import outbox, websocket
+from rtcpeer.transports import heartbeat, outbox, websocket
 from rtcpeer.transports.dialling import MESSAGE_LIMIT
 from rtcpeer.transports.stream_impairment import LINE_LIMIT
 
@@ -405,7 +405,7 @@ async def test_far_end_that_answers_no_ping_is_lost(monkeypatch: pytest.MonkeyPa
     class Hasty(Orbitali):
         profile = replace(Orbitali.profile, name="hasty", heartbeat=0.05)
 
-    monkeypatch.setattr(websocket, "PONG_DEADLINE", 0.1)
+    monkeypatch.setattr(heartbeat, "PONG_DEADLINE", 0.1)
 
     async def script(socket: web.WebSocketResponse) -> None:
         await socket.send_json(STARTED)
