@@ -122,6 +122,7 @@ class RtcLink(Link):
         self._heard_before: InboundAudioStats | None = None
         self._said_before: OutboundAudioStats | None = None
         self._goodbye = False
+        self._given_up = False
         self._ended = False
         self._liveness = Liveness(watchdog, self._ask_for_life, listener.report, self._on_silent)
         loop = asyncio.get_running_loop()
@@ -443,6 +444,9 @@ class RtcLink(Link):
         if self._video_out is not None:
             self._video_out.stop()
         self._impairment.close()
+        if self._given_up:
+            # It may hear us still. A goodbye would be a hang-up to it; by its own watchdog it knows to come back.
+            aiortc_compat.mute(self._pc)
         try:
             async with asyncio.timeout(CLOSE_DEADLINE):
                 await self._stop_connecting()
@@ -519,6 +523,7 @@ class RtcLink(Link):
         aiortc_compat.ask_for_life(self._pc)
 
     def _on_silent(self, why: str) -> None:
+        self._given_up = True
         self._end("lost", why)
 
     def _on_packet(self, packet: MediaPacket) -> None:

@@ -376,6 +376,8 @@ class WebSocketLink(Link):
     def _on_silent(self, why: str) -> None:
         self._gone = True
         self._end("lost", why)
+        # Without a close frame: it may hear us still, and a goodbye would be a hang-up to it.
+        self._abort()
 
     def stats(self) -> dict[str, Any]:
         return {

@@ -82,20 +82,32 @@ def test_no_call_gets_through_a_fault_that_refuses_it():
     assert {"AuthError", "local"} == allowed_endings(met)
 
 
-def samples(per_call: float, noise: float) -> list[dict[str, float]]:
+def samples(resident: float, malloced: float = 0.0, rounds: int = 20) -> list[dict[str, float]]:
+    """Of rounds of thirty calls, of each of which so many bytes are left, in a noise of half a megabyte."""
     rng = random.Random(1)
     return [
-        {"calls": calls, "rss": 9e7 + per_call * calls + rng.uniform(-noise, noise), "malloced": 1e7, "blocks": 3e5}
-        for calls in range(30, 600, 30)
+        {
+            "calls": calls,
+            "rss": 9e7 + resident * calls + rng.uniform(-5e5, 5e5),
+            "malloced": 1e7 + malloced * calls,
+            "blocks": 3e5,
+        }
+        for calls in range(30, 30 * rounds, 30)
     ]
 
 
 def test_memory_that_comes_and_goes_is_no_leak():
-    assert [] == leaks("peer", samples(0.0, noise=5e5))
+    assert [] == leaks("peer", samples(0.0, rounds=200))
 
 
-def test_eight_kilobytes_a_call_are_a_leak_in_the_same_noise():
-    (found,) = leaks("peer", samples(8192.0, noise=5e5))
+def test_four_kilobytes_a_call_that_nobody_gave_back_are_a_leak():
+    (found,) = leaks("peer", samples(4096.0, malloced=4096.0))
+    assert found.startswith("peer: malloced grows by ")
+
+
+def test_pages_that_are_kept_are_a_leak_only_when_they_go_on_and_on():
+    assert [] == leaks("peer", samples(8192.0))
+    (found,) = leaks("peer", samples(8192.0, rounds=200))
     assert found.startswith("peer: rss grows by ")
 
 

@@ -12,7 +12,7 @@ from calling import DEADLINE, Belongings, answering, nothing_left_since, until
 from virtual_time import run
 
 import rtcpeer
-from rtcpeer import Closed, Degraded, Recovered, Session, Watchdog
+from rtcpeer import Closed, Degraded, NetworkConditions, Recovered, Session, Watchdog
 from rtcpeer.errors import ConnectionLost
 from rtcpeer.said import Said
 from rtcpeer.transports.liveness import Liveness
@@ -61,6 +61,19 @@ async def test_a_far_end_that_vanishes_is_degraded_and_then_lost() -> None:
         assert Recovered not in said
         # aioice alone takes half a minute.
         assert loop.time() - gone < DEADLINE / 2
+
+
+async def test_a_far_end_that_was_given_up_is_not_told_goodbye() -> None:
+    """It may hear us though we do not hear it: a goodbye would be a hang-up, after which nobody comes back."""
+    async with two_ends() as (session, far):
+        assert session.link is not None
+        session.link.impair(NetworkConditions.parse("loss=100%,all=1"))
+        assert "lost" == (await session.wait_for(Closed, timeout=DEADLINE)).reason
+        await session.close()
+        for _ in range(20):  # what was sent on loopback is there
+            await asyncio.sleep(0)
+
+        assert not far.events.closed
 
 
 async def test_a_far_end_that_is_silent_for_ever_answers_and_is_not_degraded() -> None:

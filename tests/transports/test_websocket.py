@@ -427,15 +427,19 @@ async def test_far_end_that_falls_silent_is_asked_long_before_the_protocol_would
                 asked.append(message.type)
                 if len(asked) <= 3:
                     await socket.pong(message.data)
+        codes.append(socket.close_code)
 
+    codes: list[int | None] = []
     short = Watchdog(ask_after=0.1, lost_after=0.5)
     async with far_end(script, autoping=False) as url, calling(url, watchdog=short, reconnect=None) as session:
         closed = await ended(session)
         said = [type(entry.said) for entry in session.events.entries()]
+        await session.close()
 
     assert ("lost", True) == (closed.reason, "stopped answering" in closed.detail)
     assert len(asked) >= 5
     assert [Degraded, Closed] == said[-2:]
+    assert [aiohttp.WSCloseCode.ABNORMAL_CLOSURE] == codes  # it is not told goodbye: it may hear us, and come back
 
 
 async def test_far_end_that_answers_pings_is_alive_and_timed():

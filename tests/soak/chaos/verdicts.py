@@ -134,6 +134,9 @@ BOUNDS = {"rss": 4096.0, "malloced": 2048.0, "blocks": 20.0}
 """What may be left of a call: bytes, bytes, Python objects. More than that, beyond doubt, is a leak."""
 POINTS = {"rss": 10, "malloced": 4, "blocks": 4}
 """With fewer samples nothing is said of it: pages are kept for later before they are used again."""
+PAGES_KEPT = 0.25
+"""Share by which resident pages may grow all the same: one flood is a new high-water mark, of which malloc and Python
+keep pages with something small in each. A leak that hides in it for minutes is found in hours."""
 
 
 def warm(samples: Sequence[T]) -> Sequence[T]:
@@ -153,6 +156,8 @@ def leaks(name: str, samples: Iterable[Mapping[str, float]]) -> list[str]:
         if len(rows) < POINTS[what]:
             continue
         slope = Slope.through([(row["calls"], row[what]) for row in rows])
+        if what == "rss" and rows[-1][what] < (1 + PAGES_KEPT) * rows[0][what]:
+            continue
         if slope.per_call - 2 * slope.error > bound:
             found.append(
                 f"{name}: {what} grows by {slope.per_call:.0f} ± {slope.error:.0f} a call; {bound:.0f} is the bound"
