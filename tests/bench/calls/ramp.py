@@ -42,7 +42,9 @@ class Plan:
     """How long and how fine to measure."""
 
     window: float
-    """Seconds of a step that are measured."""
+    """Seconds that are measured at a time."""
+    tries: int
+    """Windows in a row in which a step must fail."""
     settle: float
     """Seconds from the last set-up to the window."""
     growth: float
@@ -51,8 +53,8 @@ class Plan:
     """Seconds for one system; the step in progress is finished."""
 
 
-FULL = Plan(window=6.0, settle=2.0, growth=1.06, patience=150.0)
-QUICK = Plan(window=2.5, settle=1.0, growth=1.15, patience=16.0)
+FULL = Plan(window=4.0, tries=8, settle=2.0, growth=1.06, patience=150.0)
+QUICK = Plan(window=2.5, tries=2, settle=1.0, growth=1.15, patience=16.0)
 
 
 @dataclass(slots=True)
@@ -82,6 +84,10 @@ class Step:
     @property
     def held(self) -> bool:
         return self.lateness_p99 <= PUNCTUAL and self.heard >= 0.98
+
+
+def _goodness(step: Step) -> tuple[bool, float]:
+    return (False, step.cpu) if step.held else (True, step.lateness_p99)
 
 
 def next_step(step: Step, growth: float) -> int:
@@ -142,15 +148,21 @@ class Ramp:
         for _ in range(_ALONE):
             self.setup.append(await self._set_up())
         while True:
-            step = await self._measure()
-            if not step.held:
-                # A busy neighbour may have been it: once more.
-                again = await self._measure()
-                step = min(step, again, key=lambda each: (not each.held, each.lateness_p99))
+            step = await self._step()
             self.steps.append(step)
             if not step.held or time.monotonic() - began > self.plan.patience:
                 return
             await self._grow(next_step(step, self.plan.growth))
+
+    async def _step(self) -> Step:
+        """Measure twice, and on until it is held: a stranger on the same core halves its speed at times."""
+        await asyncio.sleep(self.plan.settle)
+        best = await self._measure()
+        for tried in range(1, self.plan.tries):
+            if best.held and tried > 1:
+                break
+            best = min(best, await self._measure(), key=_goodness)
+        return best
 
     async def _set_up(self) -> float:
         call = FarEnd(self._payloads, begin=(len(self.calls) * 137) % len(self._payloads))
@@ -172,7 +184,6 @@ class Ramp:
             await asyncio.gather(*(self._set_up() for _ in range(some)))
 
     async def _measure(self) -> Step:
-        await asyncio.sleep(self.plan.settle)
         gc.collect()
         gc.freeze()
         gc.disable()
