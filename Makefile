@@ -45,7 +45,7 @@ bench: $(VENV)/.dev  ## what a frame of audio costs here and in stock aiortc, si
 bench-audio: $(VENV)/.bench tests/interop/node_modules/.installed  ## what calls sound like beside aiortc's and libwebrtc's: 12 minutes, docs/audio-quality.md (BENCH_ARGS=--quick: two)
 	@$(python) tests/bench/audio_quality.py $(or $(BENCH_ARGS),--docs docs)
 
-bench-calls: $(VENV)/.dev tests/interop/node_modules/.installed  ## how many calls one core holds beside aiortc and libwebrtc: 12 minutes, docs/performance.md (BENCH_ARGS=--quick: two)
+bench-calls: $(VENV)/.dev tests/interop/node_modules/.installed  ## how many calls one core holds beside aiortc and libwebrtc: 13 minutes, docs/performance.md (BENCH_ARGS=--quick: two)
 	@$(python) tests/bench/call_capacity.py $(or $(BENCH_ARGS),--docs docs)
 
 bench-reliability: $(VENV)/.dev tests/interop/node_modules/.installed  ## what calls do when something breaks, beside aiortc and libwebrtc: nine minutes, docs/reliability.md (BENCH_ARGS=--quick: six)
