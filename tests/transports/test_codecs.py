@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 import spectrum
-from aiortc import AudioStreamTrack, MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtcrtpsender import RTCRtpSender
 from calling import AGENT, DEADLINE, until
+from stock import STOCK, Tone
 
 from rtcpeer import Session
 from rtcpeer.connecting import accept
@@ -21,29 +20,8 @@ from rtcpeer.protocols.base import Side
 from rtcpeer.protocols.orga import Orga
 from rtcpeer.transports.webrtc import RtcLink
 
-THEIRS = 700.0
 LEVEL = -20.0
 NARROW = [("PCMU", 0), ("PCMA", 8)]
-
-
-class Tone(AudioStreamTrack):
-    """A tone that aiortc encodes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pcm = spectrum.tone(THEIRS, 1.0)
-        self._position = 0
-        self._started = 0.0
-
-    async def recv(self) -> av.AudioFrame:
-        loop = asyncio.get_running_loop()
-        self._started = self._started or loop.time()
-        await asyncio.sleep(max(0.0, self._started + self._position / 48_000 - loop.time()))
-        at = self._position % 48_000
-        frame = av.AudioFrame.from_ndarray(self._pcm[at : at + 960].T.copy(), format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = 48_000, self._position, Fraction(1, 48_000)
-        self._position += 960
-        return frame
 
 
 def narrow_peer(codec: str) -> RTCPeerConnection:
@@ -108,8 +86,8 @@ async def test_a_peer_with_g711_alone_is_heard_and_hears_us_as_loud(codec, paylo
 
     assert LEVEL == pytest.approx(spectrum.tone_level(ours, 8_000, AGENT), abs=0.5)
     heard = spectrum.loudest(spectrum.as_float(theirs), 48_000, 0.3)
-    assert spectrum.tone_level(spectrum.as_float(spectrum.tone(THEIRS, 1.0)), 48_000, THEIRS) == pytest.approx(
-        spectrum.tone_level(heard, 48_000, THEIRS), abs=0.5
+    assert spectrum.tone_level(spectrum.as_float(spectrum.tone(STOCK, 1.0)), 48_000, STOCK) == pytest.approx(
+        spectrum.tone_level(heard, 48_000, STOCK), abs=0.5
     )
     assert 64_000 == stats["outbound_audio"]["target_bitrate"]
     assert 0 == stats["inbound_audio"]["packets_unplayable"] == stats["inbound_audio"]["restarts"]
