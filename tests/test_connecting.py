@@ -36,7 +36,7 @@ from rtcpeer.connecting import Connecting, accept
 from rtcpeer.event_log import Entry
 from rtcpeer.protocols import Orga, Side
 from rtcpeer.proxy import proxy_app
-from rtcpeer.transports import webrtc
+from rtcpeer.transports import message_channel, webrtc
 from signaling import MockServer
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -225,25 +225,25 @@ async def test_message_of_ten_megabytes_is_refused_and_the_session_lives(mock: M
         while not refused.done():
             held.append(sum(len(chunk.user_data) for stream in streams.values() for chunk in stream.reassembly))
             await asyncio.sleep(0)
-        assert f"is over the limit of {webrtc.MESSAGE_LIMIT}" in (await refused).message
+        assert f"is over the limit of {message_channel.MESSAGE_LIMIT}" in (await refused).message
         await session.play(question)
         assert "Fine." == (await session.listen(timeout=DEADLINE)).text
 
-    assert max(held) <= 2 * webrtc.MESSAGE_LIMIT
+    assert max(held) <= 2 * message_channel.MESSAGE_LIMIT
     assert 1 == session.counters["messages_refused"]
 
 
 async def test_far_end_that_keeps_sending_oversize_messages_is_hung_up_on(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(webrtc, "MESSAGE_LIMIT", 10_000)
+    monkeypatch.setattr(message_channel, "MESSAGE_LIMIT", 10_000)
     async with answering() as (url, far_ends):
         session = await rtcpeer.connect("orga", url, token="t")
         await far_ends[0].opened()
         assert far_ends[0].link is not None
-        far_ends[0].link.send_messages(["x" * 20_000] * (webrtc.OVERSIZE_LIMIT + 4))
+        far_ends[0].link.send_messages(["x" * 20_000] * (message_channel.OVERSIZE_LIMIT + 4))
         closed = await session.wait_for(Closed, timeout=DEADLINE)
 
     assert "messages over 10000 bytes" in closed.detail
-    assert webrtc.OVERSIZE_LIMIT <= session.counters["messages_refused"]
+    assert message_channel.OVERSIZE_LIMIT <= session.counters["messages_refused"]
     with pytest.raises(ConnectionLost, match="messages over 10000 bytes"):
         await read_to_the_end(session)
     await session.close()
@@ -256,12 +256,14 @@ async def test_messages_that_are_only_malformed_never_end_the_session():
         assert link is not None
         link.send_messages(['{"type": ', b"\xff\xfe", "[]", "null", "", '{"type": 1}'] * 10)
         sctp = link._pc.sctp
-        for _ in range(2 * webrtc.OVERSIZE_LIMIT):
-            await sctp._send(link._channel.id, 51, b"\xc3\x28")  # WebRTC String (RFC 8831, 8) that is no UTF-8
+        for _ in range(2 * message_channel.OVERSIZE_LIMIT):
+            await sctp._send(
+                link._channel.channel.id, 51, b"\xc3\x28"
+            )  # WebRTC String (RFC 8831, 8) that is no UTF-8
         link.send_messages(['{"type": "response.output_item.done", "text": "Still here."}'])
 
         assert "Still here." == (await session.wait_for(ResponseCompleted, timeout=DEADLINE)).text
-        assert session.counters["messages_refused"] >= 2 * webrtc.OVERSIZE_LIMIT + 30
+        assert session.counters["messages_refused"] >= 2 * message_channel.OVERSIZE_LIMIT + 30
 
 
 async def read_to_the_end(session: Session) -> None:

@@ -1,8 +1,7 @@
 """The WebRTC link: one codec's messages over a DataChannel, one call's audio as RTP, on aiortc.
 
-The same class offers and answers. Handlers are synchronous: aiortc runs asynchronous ones as tasks of their own,
-which reorders messages and loses the first. Decisions about the session are not made here: what happens is reported
-to a listener, which belongs to the session.
+The same class offers and answers. Decisions about the session are not made here: what happens is reported to a
+listener, which belongs to the session.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import numpy as np
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
-    RTCDataChannel,
     RTCPeerConnection,
     RTCRtpSender,
     RTCRtpTransceiver,
@@ -45,6 +43,7 @@ from .ice_servers import IceUrl, ServerOutcome, read_ice_servers
 from .impairment import Impairment
 from .link import Link, LinkListener, PacketWatcher, VideoDirection, VideoWatcher
 from .liveness import Liveness
+from .message_channel import MessageChannel
 from .sdp import (
     free_payload_types,
     media_kinds,
@@ -62,12 +61,6 @@ logger = logging.getLogger(__name__)
 
 CLOSE_DEADLINE = 5.0
 """Seconds for a goodbye."""
-MESSAGE_LIMIT = 1024 * 1024
-"""Bytes. A longer DataChannel message is refused without being kept."""
-OVERSIZE_LIMIT = 16
-"""So many messages over the limit, and the far end is hung up on; malformed ones are refused for ever."""
-BUFFERED_LIMIT = 4 * 1024 * 1024
-"""Bytes waiting to be sent on the channel before we call the far end stuck."""
 
 
 class RtcLink(Link):
@@ -101,7 +94,13 @@ class RtcLink(Link):
             )
         )
         self._impairment = Impairment(netem, netem_seed)
-        self._channel: RTCDataChannel | None = None
+        self._channel = MessageChannel(
+            protocol,
+            listener,
+            on_open=self._on_open,
+            on_close=lambda: self._end("remote", "the far end closed the data channel"),
+            on_abuse=lambda why: self._end("lost", why, RemoteProtocolError(why)),
+        )
         self._audio: aiortc_compat.AudioSender | None = None
         self._audio_in: aiortc_compat.AudioReceiver | None = None
         self._reports: aiortc_compat.AudioReports | None = None
@@ -118,7 +117,6 @@ class RtcLink(Link):
         self._packet_watchers: list[PacketWatcher] = []
         self._offered_events: dict[int, int] = {}
         self._events = EventReceiver()
-        self._oversize = 0
         self._heard_before: InboundAudioStats | None = None
         self._said_before: OutboundAudioStats | None = None
         self._goodbye = False
@@ -156,8 +154,7 @@ class RtcLink(Link):
             self._video_out = OutgoingVideo(line, self._listener.on_media_error)
             if video is not None:
                 self.send_video(video)
-        # Before the offer, or the offer has no line for it.
-        self._use_channel(self._pc.createDataChannel(self.protocol.profile.channel))
+        self._channel.create(self._pc)
         sdp = await self._describe()
         self._offered_events = dict(zip((48_000, 8_000), free_payload_types(sdp), strict=False))
         return with_telephone_events(sdp, self._offered_events)
@@ -190,7 +187,7 @@ class RtcLink(Link):
             line = self._pc.addTransceiver("video", direction="recvonly")
             _prefer(line, "vp8")
             self._video_in = IncomingVideo(line, self._on_bye)
-        self._pc.on("datachannel", self._on_channel)
+        self._channel.expect(self._pc)
         events = telephone_event_types(sdp)
         self._use_events(events, events)
         await self._set_remote(RTCSessionDescription(with_hope(sdp), "offer"))
@@ -223,7 +220,7 @@ class RtcLink(Link):
         aiortc_compat.gather_with(self._pc, self._ice_servers, self._ice, self._on_ice_failure)
         aiortc_compat.check_quickly(self._pc)
         aiortc_compat.survive_the_end_of_the_loop(self._pc)
-        aiortc_compat.guard_channel(self._pc, MESSAGE_LIMIT, self._on_oversize, self._listener.on_refused)
+        self._channel.guard(self._pc)
         await self._pc.setLocalDescription()
         if not aiortc_compat.candidate_types(self._pc)[0]:
             raise IceError(self._no_candidates())
@@ -284,15 +281,7 @@ class RtcLink(Link):
     # While it runs
 
     def send_messages(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            if self._channel is None or self._channel.readyState != "open":
-                raise ConnectionLost("the data channel is not open")
-            if self._channel.bufferedAmount > BUFFERED_LIMIT:
-                raise ConnectionLost(f"the far end takes no messages: {self._channel.bufferedAmount} bytes wait")
-            try:
-                self._channel.send(message)
-            except ValueError as exc:
-                raise LocalProtocolError(str(exc)) from exc
+        self._channel.send(messages)
 
     def send_audio(self, pcm: NDArray[np.int16], frame: int, *, voiced: bool, level: Level | None = None) -> None:
         if self._audio is None or not self._audio.ready:
@@ -376,8 +365,7 @@ class RtcLink(Link):
         return tuple(found)
 
     def close_channel(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
+        self._channel.close()
 
     def stats(self) -> dict[str, Any]:
         return {
@@ -551,41 +539,9 @@ class RtcLink(Link):
         # A goodbye of one stream, not of the call: libwebrtc says it of a track that is taken away (RFC 3550, 6.6).
         self._goodbye = True
 
-    # Messages
-
-    def _on_channel(self, channel: RTCDataChannel) -> None:
-        if channel.label == self.protocol.profile.channel and self._channel is None:
-            self._use_channel(channel)
-        else:
-            self._listener.on_refused(f"a data channel named {channel.label[:80]!r}: not this protocol's")
-
-    def _use_channel(self, channel: RTCDataChannel) -> None:
-        self._channel = channel
-        channel.on("message", self._on_message)
-        channel.on("open", self._on_open)
-        channel.on("close", lambda: self._end("remote", "the far end closed the data channel"))
-        if channel.readyState == "open":
-            self._on_open()
-
     def _on_open(self) -> None:
         if not self._open.done():
             self._open.set_result(None)
-
-    def _on_message(self, message: Message) -> None:
-        try:
-            said = self.protocol.receive(message)
-        except RemoteProtocolError as exc:
-            self._listener.on_refused(str(exc))
-            return
-        for each in said:
-            self._listener.on_said(each)
-
-    def _on_oversize(self, reason: str) -> None:
-        self._listener.on_refused(reason)
-        self._oversize += 1
-        if self._oversize == OVERSIZE_LIMIT:
-            why = f"hung up: the far end sent {OVERSIZE_LIMIT} messages over {MESSAGE_LIMIT} bytes"
-            self._end("lost", why, RemoteProtocolError(why))
 
 
 def _prefer(line: RTCRtpTransceiver, *codecs: str) -> None:
