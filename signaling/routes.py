@@ -211,6 +211,9 @@ class VendorRoutes:
             )
         except web.HTTPException:
             raise
+        except ConnectionResetError:
+            # The caller went before its upgrade was answered: nobody's fault here, and nobody reads this.
+            return web.Response(status=400)
         except Exception:
             logger.exception("a request failed: method=%s path=%.200r", request.method, request.path)
             if vendor is None:

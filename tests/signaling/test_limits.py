@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection
 from calling import until
 
@@ -220,3 +221,18 @@ async def test_a_call_more_than_there_are_media_ports_is_429_and_the_place_is_fr
             assert 1 == len(mock.calls)
         async with rtcpeer.connect("orga", mock.url(), api_key=mock.api_key, interface="lo"):
             pass
+
+
+async def test_a_caller_that_went_before_its_upgrade_was_answered_is_no_failure_of_ours(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async def gone(socket: web.WebSocketResponse, request: web.BaseRequest) -> None:
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr(web.WebSocketResponse, "prepare", gone)
+    async with MockServer() as mock:
+        with pytest.raises(rtcpeer.SignalingError):
+            async with rtcpeer.connect("orga-ws", mock.url(), api_key=mock.api_key):
+                pass
+
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
