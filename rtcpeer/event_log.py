@@ -6,13 +6,13 @@ another's events. A reader that falls behind what is kept is told how many event
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from .audio.readers import News
 from .events import Closed, EventsMissed
 from .said import Said
 
@@ -45,7 +45,7 @@ class EventLog:
         self._limit = limit
         self._limit_characters = limit_characters
         self._first = 0
-        self._news = News()
+        self._waiters: list[asyncio.Future[None]] = []
         self._taps: list[Callable[[Entry], None]] = []
         self.closed = False
 
@@ -73,7 +73,10 @@ class EventLog:
             except Exception:  # somebody else's code: what happened has happened, and others want to know
                 self._taps.remove(tap)
                 logger.exception("the listener %s failed: it is called no more", getattr(tap, "__qualname__", tap))
-        self._news.tell()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def tap(self, listener: Callable[[Entry], None]) -> None:
         """Call ``listener`` with every entry as it is appended; one that raises is logged, and called no more."""
@@ -98,4 +101,11 @@ class EventLog:
             elif self.closed:
                 return
             else:
-                await self._news.wait()
+                waiter = asyncio.get_running_loop().create_future()
+                self._waiters.append(waiter)
+                try:
+                    await waiter
+                finally:
+                    # Who polls with a timeout must not leave a future each time.
+                    if waiter in self._waiters:
+                        self._waiters.remove(waiter)

@@ -198,7 +198,7 @@ async def test_polling_leaves_nothing_behind_each_time(session: Session):
                 await wait
 
     assert 0 == session._path.turns.listeners
-    assert 0 == session.events._news.waiting
+    assert [] == session.events._waiters
 
 
 async def test_without_transcripts_nothing_is_known_of_what_was_heard(mock: MockServer, question: Path):

@@ -35,20 +35,6 @@ class News:
         self._waiting.append(future)
         return future
 
-    async def wait(self) -> None:
-        """Wait for the next news; who polls with a timeout leaves no future each time."""
-        future = self.next()
-        try:
-            await future
-        finally:
-            if future in self._waiting:
-                self._waiting.remove(future)
-
-    @property
-    def waiting(self) -> int:
-        """How many wait."""
-        return len(self._waiting)
-
 
 class Readers(Generic[Reader]):
     """Weak references to readers: one that was left with ``break`` is gone when its loop is.
