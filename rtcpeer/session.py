@@ -117,10 +117,10 @@ class Session:
         Raises:
             ConfigurationError: no such file or device, no audio in it, or an option that it cannot have.
             MediaError: PCM that is not in ``format``; a device that does not start; too many sources are waiting.
-            Unsupported: the protocol carries no audio this way.
+            Unsupported: the protocol carries no audio this way, or the far end takes none.
             ConnectionLost: the session is over.
         """
-        self._live_link()
+        self._live_link().check_audio()
         if not self.protocol.has_voice(self.protocol.side):
             raise Unsupported(f"{self.protocol.profile.name} has no audio from its {self.protocol.side.value}")
         if isinstance(source, str) and source == "mic":

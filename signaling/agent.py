@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtcpeer.audio.sources import QueueSource, open_source
 from rtcpeer.commands import Interrupt
-from rtcpeer.errors import ConnectionLost, LocalProtocolError, MediaError, RtcPeerError
+from rtcpeer.errors import ConnectionLost, LocalProtocolError, MediaError, RtcPeerError, Unsupported
 from rtcpeer.events import (
     ConversationStarted,
     Event,
@@ -46,6 +46,13 @@ if TYPE_CHECKING:
     from .desktop import Sound
 
 logger = logging.getLogger(__name__)
+
+
+class _Unheard:
+    """In place of a playback: there is nobody to play it to."""
+
+
+_UNHEARD = _Unheard()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +234,7 @@ class Agent:
             scenario, transcribe=bool(params.get("return_transcription", True)), active=active
         )
         # Small: the reader waits when it is full, and the session's own log is what keeps the rest.
-        self._inbox: asyncio.Queue[Said | Scenario | Playback | None] = asyncio.Queue(100)
+        self._inbox: asyncio.Queue[Said | Scenario | Playback | _Unheard | None] = asyncio.Queue(100)
         self._playback: Playback | None = None
         self._companion: asyncio.Task[None] | None = None
 
@@ -303,6 +310,8 @@ class Agent:
                     await self._act(self._director.change(found))
                 case Said():
                     await self._act(self._director.hear(found, loop.time()))
+                case _Unheard():
+                    await self._act(self._director.played())
                 case playback if playback is self._playback:  # one that was cancelled has nothing to report
                     await self._stop_playing()
                     await self._act(self._director.played())
@@ -341,8 +350,13 @@ class Agent:
                         self.interruptions.append(played)
                         await self._tell(Interrupted(round(played, 3), reason))
                 case Speak(what):
-                    with contextlib.suppress(ConnectionLost):  # gone in between: the session's events end as well
+                    try:
                         await self._speak(what)
+                    except ConnectionLost:  # gone in between: the session's events end as well
+                        pass
+                    except Unsupported as exc:  # a caller that takes no audio reads the words instead
+                        logger.info("nothing is said: %s", exc)
+                        await self._inbox.put(_UNHEARD)
 
     async def _tell(self, event: Event) -> None:
         try:

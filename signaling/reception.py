@@ -137,6 +137,8 @@ class Reception:
     # Calls over WebRTC
 
     async def take_offer(self, protocol: type[RtcProtocol], request: HttpRequest, address: str) -> HttpResponse:
+        # Reading an offer is worth the while of those alone who may call.
+        self._tokens.check(request.bearer, self._clock())
         offer = protocol.parse_offer(request)
         claim = self._tokens.spend(offer.token, self._clock())
         switchboard = self._switchboard
@@ -159,9 +161,8 @@ class Reception:
                     netem_seed=next(switchboard.networks),
                 )
             except RemoteProtocolError as exc:
-                raise RequestRefused(
-                    Refusal.INVALID_FIELD, "Input should be an SDP offer", field=("body", "offer", "sdp")
-                ) from exc
+                why = f"Input should be an SDP offer that can be answered: {exc}"
+                raise RequestRefused(Refusal.INVALID_FIELD, why, field=("body", "offer", "sdp")) from exc
             except IceError as exc:
                 if isinstance(exc.__cause__, PortsExhausted):
                     raise RequestRefused(Refusal.RATE_LIMITED, "Too many calls at once: no port is free") from exc

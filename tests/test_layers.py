@@ -19,7 +19,7 @@ LAYERS: dict[str, tuple[int, set[str]]] = {
     "rtcpeer.audio": (2, {"numpy", "av", "sounddevice"}),
     "rtcpeer.transports": (
         3,
-        {"numpy", "av", "aiohttp", "OpenSSL", "aiortc", "aioice", "ifaddr", "pylibsrtp", "pyee"},
+        {"numpy", "av", "aiohttp", "OpenSSL", "cryptography", "aiortc", "aioice", "ifaddr", "pylibsrtp", "pyee"},
     ),
     "rtcpeer": (4, {"numpy", "av"}),
     "rtcpeer.auth": (4, {"aiohttp"}),

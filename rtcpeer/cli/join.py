@@ -75,7 +75,10 @@ def join(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="session.update once connected; repeat it.")
     ] = None,
     no_transcribe: Annotated[bool, typer.Option("--no-transcribe", help="Ask for no transcripts of us.")] = False,
-    video: Annotated[str | None, typer.Option(metavar="FILE|test", help="Send this as video.")] = None,
+    video: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|test|none", help="Send this as video; `none`: offer no video line at all."),
+    ] = None,
     ice_policy: Annotated[Literal["all", "relay"], typer.Option(help="relay: through TURN only.")] = "all",
     gather_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long STUN servers, and TURN servers that need not be, get.")
@@ -126,7 +129,7 @@ def join(
         session_config_url=credential.get("session_config_url"),
         params=params,
         transcribe=not no_transcribe,
-        video=video,
+        video=False if video == "none" else video,
         ice_policy=ice_policy,
         gather_timeout=gather_timeout,
         turn_ca=turn_ca,

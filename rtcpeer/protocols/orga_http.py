@@ -278,6 +278,10 @@ def _invalid(message: str, *field: str) -> RequestRefused:
     return RequestRefused(Refusal.INVALID_FIELD, message, field=field)
 
 
+_CANDIDATES = 100
+"""In the list beside an offer: several times those of a machine with many addresses."""
+
+
 def _parse_sdp(offer: Any) -> str:
     """Read ``offer`` and merge its list of candidates into its SDP."""
     if not isinstance(offer, dict):
@@ -291,6 +295,8 @@ def _parse_sdp(offer: Any) -> str:
         raise _invalid("Input should be 'offer'", "body", "offer", "type")
     if not isinstance(candidates, list):
         raise _invalid("Input should be a valid list", "body", "offer", "candidates")
+    if len(candidates) > _CANDIDATES:
+        raise _invalid(f"List should have at most {_CANDIDATES} items", "body", "offer", "candidates")
 
     head, sections = _split(sdp)
     mids = [_mid(section) for section in sections]

@@ -25,6 +25,7 @@ NO_STATS: dict[str, Any] = {
     "outbound_audio": {},
     "inbound_video": {"frames_received": 0},
     "candidate_pair": None,
+    "negotiated": None,
     "netem": None,
 }
 """The figures of a call that has no link yet; a link gives the same names."""
@@ -134,6 +135,9 @@ class Link(ABC):
             Unsupported: this transport does not carry Opus.
         """
         raise Unsupported(f"{self.protocol.profile.name} does not carry Opus packets as RTP")
+
+    def check_audio(self) -> None:  # noqa: B027 — most transports carry audio both ways, or the protocol says so
+        """Raises Unsupported: the far end of this call takes no audio."""
 
     def check_packets(self) -> None:
         """Raises Unsupported: this call does not carry Opus."""

@@ -1,4 +1,4 @@
-"""The few changes we make to SDP as text; parsing it is aiortc's business."""
+"""The few changes we make to our own SDP as text, and what a plain one says of audio."""
 
 from __future__ import annotations
 
@@ -22,14 +22,6 @@ def with_opus_parameters(sdp: str) -> str:
         if (found := _OPUS.match(line)) and f"a=fmtp:{found[1]} " not in sdp:
             lines.append(f"a=fmtp:{found[1]} {OPUS_FMTP}")
     return "\r\n".join(lines) + "\r\n"
-
-
-def with_hope(sdp: str) -> str:
-    """Leave out the end of candidates where there are none: a far end that names no address may still call at ours.
-
-    Its checks make it a peer-reflexive candidate (RFC 8445, 7.3.1.3); aiortc would have given up before we gathered.
-    """
-    return sdp if "\na=candidate:" in sdp else re.sub(r"^a=end-of-candidates\r?\n", "", sdp, flags=re.MULTILINE)
 
 
 _EVENT = re.compile(r"^a=rtpmap:(\d+) telephone-event/(8000|48000)\s*$", re.IGNORECASE | re.MULTILINE)
@@ -67,11 +59,6 @@ def with_telephone_events(sdp: str, types: Mapping[int, int]) -> str:
                 attributes += [f"a=rtpmap:{number} telephone-event/{rate}", f"a=fmtp:{number} 0-15"]
         lines.append(line)
     return "\r\n".join(lines[:-1]) + "\r\n"
-
-
-def media_kinds(sdp: str) -> list[str]:
-    """Return the kind of each media line, in order."""
-    return re.findall(r"^m=(\w+) ", sdp, re.MULTILINE)
 
 
 def receiver_wishes(sdp: str) -> ReceiverWishes:

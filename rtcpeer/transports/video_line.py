@@ -23,6 +23,11 @@ class OutgoingVideo:
         self._on_failure = on_failure
         self._track: VideoTrack | None = None
 
+    @property
+    def wanted(self) -> bool:
+        """Whether there is something to send."""
+        return self._track is not None
+
     def send(self, source: VideoSource, *, after: VideoTrack | None = None) -> None:
         """Send what comes from ``source``; ``after`` let go of it."""
         self._track = VideoTrack(source, self._on_failure, after=after)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -44,12 +45,12 @@ from .impairment import Impairment
 from .link import Link, LinkListener, PacketWatcher, VideoDirection, VideoWatcher
 from .liveness import Liveness
 from .message_channel import MessageChannel
+from .negotiated import NegotiatedAudio, counted, facts, negotiate_audio
+from .remote_sdp import RemoteDescription, complete_answer, read_answer, read_offer
 from .sdp import (
     free_payload_types,
-    media_kinds,
     receiver_wishes,
     telephone_event_types,
-    with_hope,
     with_opus_parameters,
     with_telephone_events,
 )
@@ -61,6 +62,7 @@ logger = logging.getLogger(__name__)
 
 CLOSE_DEADLINE = 5.0
 """Seconds for a goodbye."""
+NO_AUDIO_OUT = "the far end takes no audio: nothing that is played reaches it"
 
 
 class RtcLink(Link):
@@ -93,6 +95,7 @@ class RtcLink(Link):
                 iceTransportPolicy=RTCIceTransportPolicy(self._ice.policy),
             )
         )
+        aiortc_compat.take_any_certificate(self._pc)
         self._impairment = Impairment(netem, netem_seed)
         self._channel = MessageChannel(
             protocol,
@@ -105,6 +108,11 @@ class RtcLink(Link):
         self._audio_in: aiortc_compat.AudioReceiver | None = None
         self._reports: aiortc_compat.AudioReports | None = None
         self._pair: dict[str, str] | None = None
+        self._local = ""
+        self._remote: RemoteDescription | None = None
+        self._negotiated: NegotiatedAudio | None = None
+        self._unplayable: Counter[int] = Counter()
+        self._lookups: set[asyncio.Task[None]] = set()
         self._video_out: OutgoingVideo | None = None
         self._video_in: IncomingVideo | None = None
         self._opus = opus or OpusSettings()
@@ -157,7 +165,8 @@ class RtcLink(Link):
         self._channel.create(self._pc)
         sdp = await self._describe()
         self._offered_events = dict(zip((48_000, 8_000), free_payload_types(sdp), strict=False))
-        return with_telephone_events(sdp, self._offered_events)
+        self._local = with_telephone_events(sdp, self._offered_events)
+        return self._local
 
     async def accept(self, sdp: str) -> None:
         """Take the far end's answer; connecting starts.
@@ -165,9 +174,20 @@ class RtcLink(Link):
         Raises:
             RemoteProtocolError: it is no answer to our offer.
         """
-        self._use_events(telephone_event_types(sdp), self._offered_events)
-        await self._set_remote(RTCSessionDescription(sdp, "answer"))
+        remote = read_answer(sdp, self._local)
+        if remote.line("application") is None:
+            raise RemoteProtocolError("the far end's SDP answer can't be used: it turns the data channel down")
+        self._use_events(telephone_event_types(remote.sdp), self._offered_events)
+        if self._video_out is not None and remote.line("video") is None:
+            if self._video_out.wanted:
+                self._listener.report(ErrorReported("the far end takes no video", code="no_video_out"))
+            self._video_out.stop()
+            self._video_out = None
+        await self._set_remote(remote, "answer")
         self._on_negotiated()
+        assert self._negotiated is not None
+        if not self._negotiated.receives:
+            self._listener.report(ErrorReported("the far end sends no audio", code="no_audio_in"))
 
     async def answer(self, sdp: str) -> str:
         """Take an offer and return our answer; connecting starts.
@@ -175,25 +195,21 @@ class RtcLink(Link):
         Raises:
             RemoteProtocolError: it is no offer we can take.
         """
-        kinds = media_kinds(sdp)
-        if kinds.count("audio") != 1 or len(kinds) > 3 or len(set(kinds)) != len(kinds):
-            raise RemoteProtocolError(
-                f"the offer has the lines {kinds}: expected one audio, at most one video and one application"
-            )
+        remote = read_offer(sdp)
         # Made before the offer is applied, so that it is matched with our direction and codecs; aiortc would
         # otherwise answer recvonly, with codecs we do not play.
         self._set_up_audio(self._pc.addTransceiver("audio", direction="sendrecv"))
-        if "video" in kinds:
+        if remote.line("video") is not None:
             line = self._pc.addTransceiver("video", direction="recvonly")
             _prefer(line, "vp8")
             self._video_in = IncomingVideo(line, self._on_bye)
         self._channel.expect(self._pc)
-        events = telephone_event_types(sdp)
+        events = telephone_event_types(remote.sdp)
         self._use_events(events, events)
-        await self._set_remote(RTCSessionDescription(with_hope(sdp), "offer"))
-        answer = await self._describe()
+        await self._set_remote(remote, "offer")
+        self._local = with_telephone_events(await self._describe(), events)
         self._on_negotiated()
-        return with_telephone_events(answer, events)
+        return complete_answer(self._local, remote)
 
     async def connected(self) -> None:
         """Wait for ICE and DTLS. Raises IceError."""
@@ -206,7 +222,10 @@ class RtcLink(Link):
     def _set_up_audio(self, line: RTCRtpTransceiver) -> None:
         _prefer(line, *DECODERS)
         self._audio = aiortc_compat.AudioSender(line.sender)
-        self._audio_in = aiortc_compat.AudioReceiver(line.receiver, self._on_packet, self._on_bye)
+        self._audio_in = aiortc_compat.AudioReceiver(
+            line.receiver, self._on_packet, self._on_bye, self._on_unplayable
+        )
+        aiortc_compat.compare_fingerprints(self._audio_in.transport)
         self._reports = aiortc_compat.AudioReports(self._audio, self._audio_in)
 
     def _use_events(self, theirs: Mapping[int, int], ours: Mapping[int, int]) -> None:
@@ -233,30 +252,45 @@ class RtcLink(Link):
         logger.debug("local description:\n%s", sdp)
         return sdp
 
-    async def _set_remote(self, description: RTCSessionDescription) -> None:
-        logger.debug("remote description:\n%s", description.sdp)
+    async def _set_remote(self, remote: RemoteDescription, kind: Literal["offer", "answer"]) -> None:
+        logger.debug("remote description, as it is read:\n%s", remote.sdp)
+        if remote.passed_over:
+            logger.info("not used of the far end's SDP: %s", counted(remote.passed_over))
         try:
-            await self._pc.setRemoteDescription(description)
-        except Exception as exc:  # aiortc's SDP parser raises whatever the text happens to break
-            raise RemoteProtocolError(f"the far end's SDP {description.type} can't be used: {exc}") from exc
-        self._wishes = receiver_wishes(description.sdp)
+            await self._pc.setRemoteDescription(RTCSessionDescription(remote.sdp, kind))
+        except Exception as exc:  # whatever aiortc may still refuse
+            raise RemoteProtocolError(
+                f"the far end's SDP {kind} can't be used: {str(exc) or type(exc).__name__}"
+            ) from exc
+        self._remote = remote
+        self._wishes = receiver_wishes(remote.sdp)
+        for candidate in remote.named:
+            self._look_up(aiortc_compat.add_named_candidate(self._pc, candidate))
+
+    def _look_up(self, lookup: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(lookup)
+        self._lookups.add(task)
+        task.add_done_callback(self._lookups.discard)
 
     def _on_negotiated(self) -> None:
-        audio = next(line for line in self._pc.getTransceivers() if line.kind == "audio")
-        codecs = aiortc_compat.negotiated_codecs(audio)
+        assert self._remote is not None
+        assert self._audio is not None
+        assert self._audio_in is not None
+        negotiated = self._negotiated = negotiate_audio(self._local, self._remote)
         if self._playout is not None:
-            assert self._audio_in is not None
             self._playout = Playout(
-                {number: DECODERS[name] for number, name in codecs.items() if name in DECODERS},
+                {number: DECODERS[name] for number, name in negotiated.receive_types.items()},
                 events=self._audio_in.event_types,
             )
-        if (name := next(iter(codecs.values()), "none")) not in DECODERS:
-            raise RemoteProtocolError(f"the far end wants to hear {name}: we have {', '.join(DECODERS)}")
-        if self._playout is None and name != "opus":
-            raise RemoteProtocolError(f'the far end speaks {name}: audio="packets" needs Opus')
-        self._codec = name
+        elif negotiated.codec != "opus":
+            raise RemoteProtocolError(f'the far end speaks {negotiated.codec}: audio="packets" needs Opus')
+        self._codec = negotiated.codec
+        self._audio.payload_type = negotiated.send_type
+        self._audio_in.payload_types = negotiated.receive_types
+        if not negotiated.sends:
+            self._listener.report(ErrorReported(NO_AUDIO_OUT, code="no_audio_out"))
         # They are bundled: one transport for all lines.
-        audio.receiver.transport.on("statechange", self._on_transport_state)
+        self._audio_in.transport.on("statechange", self._on_transport_state)
 
     def _on_ice_failure(self, outcome: ServerOutcome) -> None:
         self._ice_failures.append(outcome)
@@ -275,8 +309,13 @@ class RtcLink(Link):
     def tried(self) -> str:
         """Say between what a path was looked for, for an error."""
         ours, theirs = aiortc_compat.candidate_types(self._pc)
+        if self._remote is not None and self._remote.passed_over:
+            theirs_unused = f" (not used: {counted(self._remote.passed_over)})"
+        else:
+            theirs_unused = ""
         told = "".join(f"; {each}" for each in self._ice_failures)
-        return f"we offered {_counted(ours)}, the far end {_counted(theirs)}{told}"
+        none = "no candidates"
+        return f"we offered {counted(ours) or none}, the far end {counted(theirs) or none}{theirs_unused}{told}"
 
     # While it runs
 
@@ -319,12 +358,20 @@ class RtcLink(Link):
             timestamp = frame * self._audio.event_rate // 50 + packet.offset
             self._audio.send_event(packet.payload, timestamp, marker=packet.first)
 
+    def check_audio(self) -> None:
+        if self._negotiated is not None and not self._negotiated.sends:
+            raise Unsupported(NO_AUDIO_OUT)
+
     def check_packets(self) -> None:
+        self.check_audio()
+        self._check_opus()
+
+    def _check_opus(self) -> None:
         if self._codec not in ("opus", "none"):
             raise Unsupported(f"the far end speaks {self._codec}, which is not passed on undecoded: only Opus is")
 
     def watch_packets(self, watcher: PacketWatcher) -> None:
-        self.check_packets()
+        self._check_opus()
         if self._timeline is None:
             self._timeline = StreamTimeline()
         self._packet_watchers.append(watcher)
@@ -349,7 +396,7 @@ class RtcLink(Link):
             LocalProtocolError: this call has none.
         """
         if self._video_out is None:
-            raise LocalProtocolError("this call has no video line")
+            raise LocalProtocolError("this call has no video line, or the far end turned it down")
         self._video_out.send(source)
 
     def receive_video(self) -> MediaStreamTrack | None:
@@ -373,7 +420,17 @@ class RtcLink(Link):
             "outbound_audio": self._outbound().to_dict(),
             "inbound_video": {"frames_received": self._video_in.frames_received if self._video_in else 0},
             "candidate_pair": self._pair or aiortc_compat.selected_pair(self._pc),
+            "negotiated": self._facts(),
             "netem": self._impairment.stats(),
+        }
+
+    def _facts(self) -> dict[str, Any] | None:
+        if self._remote is None or self._negotiated is None or self._audio_in is None:
+            return None
+        ours, theirs = aiortc_compat.candidate_types(self._pc)
+        return facts(self._remote, self._negotiated) | {
+            "candidates": {"local": dict(Counter(ours)), "remote": dict(Counter(theirs))},
+            "dtls": aiortc_compat.dtls_facts(self._audio_in.transport),
         }
 
     def _outbound(self) -> OutboundAudioStats:
@@ -387,7 +444,8 @@ class RtcLink(Link):
 
     def _inbound(self) -> InboundAudioStats:
         if self._playout is not None:
-            heard = self._playout.stats
+            heard = replace(self._playout.stats)
+            heard.packets_unplayable += self._unplayable.total()
             return heard if self._heard_before is None else heard.since(self._heard_before)
         line = self._timeline  # one for all links of a session
         assert line is not None
@@ -437,6 +495,7 @@ class RtcLink(Link):
             aiortc_compat.mute(self._pc)
         try:
             async with asyncio.timeout(CLOSE_DEADLINE):
+                await self._stop_looking_up()
                 await self._stop_connecting()
                 await aiortc_compat.say_goodbye(self._pc)
                 await self._pc.close()
@@ -448,6 +507,12 @@ class RtcLink(Link):
             await aiortc_compat.say_goodbye(self._pc)
             self._tear_down()
             raise
+
+    async def _stop_looking_up(self) -> None:
+        lookups = list(self._lookups)
+        for task in lookups:
+            task.cancel()
+        await asyncio.gather(*lookups, return_exceptions=True)
 
     def _tear_down(self) -> None:
         self._give_up_closing()
@@ -487,10 +552,15 @@ class RtcLink(Link):
             failure = IceError(
                 f"no network path to the far end: no candidate pair answered ({self.tried()})"
                 if self._pc.iceConnectionState == "failed"
-                else "the DTLS handshake with the far end failed"
+                else self._why_dtls_failed()
             )
             self._connected.set_exception(failure)
             self._open.set_exception(failure)
+
+    def _why_dtls_failed(self) -> str:
+        assert self._audio_in is not None
+        why = aiortc_compat.why_dtls_failed(self._audio_in.transport)
+        return "the DTLS handshake with the far end failed" + (f": {why}" if why else "")
 
     def _on_transport_state(self) -> None:
         transport = self._pc.getTransceivers()[0].receiver.transport
@@ -531,6 +601,17 @@ class RtcLink(Link):
             for watcher in self._packet_watchers:
                 watcher(received, rate is not None)
 
+    def _on_unplayable(self, payload_type: int) -> None:
+        self._unplayable[payload_type] += 1
+        if self._unplayable.total() == 1:
+            self._listener.report(
+                ErrorReported(
+                    f"the far end sends audio with payload type {payload_type}, which was not negotiated: "
+                    "it is not heard",
+                    code="unplayable_audio",
+                )
+            )
+
     def _report_digit(self, pressed: tuple[str, float] | None) -> None:
         if pressed is not None:
             self._listener.report(DtmfReceived(pressed[0], round(pressed[1], 4)))
@@ -549,8 +630,3 @@ def _prefer(line: RTCRtpTransceiver, *codecs: str) -> None:
     capabilities = RTCRtpSender.getCapabilities(line.kind).codecs
     names = (*codecs, "rtx")
     line.setCodecPreferences([each for each in capabilities if each.mimeType.partition("/")[2].lower() in names])
-
-
-def _counted(types: Sequence[str]) -> str:
-    """``2 host, 1 relay``."""
-    return ", ".join(f"{count} {kind}" for kind, count in Counter(types).items()) or "no candidates"

@@ -26,21 +26,22 @@ from aiortc.rtcsctptransport import (
     StreamResetOutgoingParam,
 )
 from aiortc.rtp import RtcpByePacket, RtcpPsfbPacket, RtcpReceiverInfo, RtcpRrPacket, RtcpSdesPacket, RtcpSourceInfo
+from aiortc.sdp import SessionDescription
 from fuzz_audio import TYPES, check_bounds
 from given import FIXTURES, Bytes, Target, pieces
 from google_crc32c import value as crc32c
 
 from rtcpeer.audio.coding import DECODERS
 from rtcpeer.audio.jitter import Playout
-from rtcpeer.errors import ConfigurationError
+from rtcpeer.errors import ConfigurationError, RemoteProtocolError
 from rtcpeer.netem import NetworkConditions
 from rtcpeer.transports import sctp as sctp_wire
 from rtcpeer.transports.aiortc_compat import AudioReceiver, AudioReports, AudioSender, guard_channel
 from rtcpeer.transports.aiortc_compat.direct import WAITING, _bounded, _direct, _guard_rtcp
+from rtcpeer.transports.remote_sdp import read_answer, read_offer
 from rtcpeer.transports.rtp import parse
 from rtcpeer.transports.sdp import (
     free_payload_types,
-    media_kinds,
     receiver_wishes,
     telephone_event_types,
     with_opus_parameters,
@@ -188,11 +189,21 @@ def _sctp_packet(association: Any, chunks: bytes) -> bytes:
     return header + struct.pack("<L", crc32c(header + bytes(4) + chunks)) + chunks
 
 
+OFFER = (FIXTURES / "sdp" / "aiortc-offer.sdp").read_text()
+"""What fuzzed answers answer."""
+
+
 def sdp(data: bytes) -> None:
-    """What we read out of SDP by ourselves; aiortc's parser may refuse it afterwards."""
+    """What a far end may send as SDP: it is refused, or becomes what aiortc can parse."""
     text = data.decode("utf-8", "replace")
     receiver_wishes(text)
-    media_kinds(text)
+    for read in (read_offer, lambda text: read_answer(text, OFFER)):
+        try:
+            found = read(text)
+        except RemoteProtocolError:
+            continue
+        SessionDescription.parse(found.sdp)
+        assert found.sdp == read(found.sdp).sdp, "what is plain is not read as it is"
     with_opus_parameters(text)
     types = telephone_event_types(text)
     assert set(types) <= {8_000, 48_000}

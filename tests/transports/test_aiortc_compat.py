@@ -308,18 +308,24 @@ HOSTILE = {
     "prose": lambda sdp: "I'd rather not.",
     "no lines": lambda sdp: sdp.split("m=")[0],
     "a line is missing": lambda sdp: sdp.rsplit("m=", 1)[0],
-    "a line too many": lambda sdp: sdp + "m=" + sdp.split("m=")[1],
     "lines in another order": lambda sdp: "m=".join([sdp.split("m=")[0], *reversed(sdp.split("m=")[1:])]),
     "no fingerprint": lambda sdp: without(sdp, "a=fingerprint"),
     "no ICE user": lambda sdp: without(sdp, "a=ice-ufrag"),
     "no ICE password": lambda sdp: without(sdp, "a=ice-pwd"),
+    "a codec we did not offer": lambda sdp: re.sub("opus/48000/2|PCM[UA]/8000", "AMR/8000", sdp),
+    "a port of noise": lambda sdp: sdp.replace("m=audio ", "m=audio x"),
+    "its audio turned down": lambda sdp: re.sub(r"m=audio [0-9]+ ", "m=audio 0 ", sdp),
+    "its data channel turned down": lambda sdp: re.sub(r"m=application [0-9]+ ", "m=application 0 ", sdp),
+    "a digest that is none": lambda sdp: re.sub(r"(?m)^a=fingerprint:.*$", "a=fingerprint:sha-256 00\r", sdp),
+    "a digest nobody knows": lambda sdp: re.sub(r"(?m)^a=fingerprint:.*$", "a=fingerprint:md2 AB:CD\r", sdp),
+}
+FORGIVEN = {
+    "a line too many": lambda sdp: sdp + "m=" + sdp.split("m=")[1],
     "no DTLS role": lambda sdp: without(sdp, "a=setup"),
     "no DTLS role chosen": lambda sdp: sdp.replace("a=setup:active", "a=setup:actpass"),
-    "a codec we did not offer": lambda sdp: re.sub("opus/48000/2|PCM[UA]/8000", "AMR/8000", sdp),
     "another name for a line": lambda sdp: sdp.replace("a=mid:0", "a=mid:zero"),
     "a candidate of noise": lambda sdp: sdp.replace("a=candidate:", "a=candidate:x "),
-    "a port of noise": lambda sdp: sdp.replace("m=audio ", "m=audio x"),
-    "a line refused": lambda sdp: sdp.replace("m=audio ", "m=audio 0\r\na=x:"),
+    "no candidate": lambda sdp: without(sdp, "a=candidate"),
 }
 
 
@@ -339,13 +345,18 @@ async def test_answer_that_cannot_be_used_is_the_far_ends_mistake(name: str):
             await accept_and_connect(link, HOSTILE[name](answer))
 
 
-@pytest.mark.parametrize("fingerprint", ["sha-256 00", "whirlpool-256 AB:CD", f"sha-256 {':'.join(['AB'] * 32)}"])
-async def test_certificate_that_is_not_the_one_announced_is_no_path(fingerprint: str):
+@pytest.mark.parametrize("name", FORGIVEN)
+async def test_answer_with_a_slip_that_does_not_matter_connects(name: str):
     async with offered() as (link, answer):
-        with pytest.raises(IceError, match="DTLS handshake"):
-            await accept_and_connect(
-                link, re.sub(r"(?m)^a=fingerprint:.*$", f"a=fingerprint:{fingerprint}\r", answer)
-            )
+        await accept_and_connect(link, FORGIVEN[name](answer))
+
+
+async def test_certificate_that_is_not_the_one_announced_is_no_path():
+    other = f"a=fingerprint:sha-256 {':'.join(['AB'] * 32)}\r"
+
+    async with offered() as (link, answer):
+        with pytest.raises(IceError, match="its certificate is not the one that its SDP announced"):
+            await accept_and_connect(link, re.sub(r"(?m)^a=fingerprint:.*$", other, answer))
 
 
 @given(seed=st.integers(0, 2**32))

@@ -15,9 +15,9 @@ from .closing import close_in_one_task, say_goodbye, survive_the_end_of_the_loop
 from .connecting import watch_connecting
 from .consent import ask_for_life, watch_life, watch_send_errors
 from .direct import receive_directly
+from .dtls import compare_fingerprints, dtls_facts, take_any_certificate, why_dtls_failed
 from .gathering import gather_with
-from .ice import candidate_types, intercept_datagrams, mute, path_alive, selected_pair
-from .receivers import negotiated_codecs
+from .ice import add_named_candidate, candidate_types, intercept_datagrams, mute, path_alive, selected_pair
 from .relay_loop import relay_round_trip
 from .reports import AudioReports
 from .video import VideoReceiver, idle_until_track, watch_video_sender
@@ -31,28 +31,32 @@ __all__ = [
     "BoundedStream",
     "ReassemblyBounds",
     "VideoReceiver",
+    "add_named_candidate",
     "ask_binding",
     "ask_for_life",
     "candidate_types",
     "check_quickly",
     "close_in_one_task",
+    "compare_fingerprints",
+    "dtls_facts",
     "explained",
     "gather_with",
     "guard_channel",
     "idle_until_track",
     "intercept_datagrams",
     "mute",
-    "negotiated_codecs",
     "path_alive",
     "receive_directly",
     "relay_round_trip",
     "say_goodbye",
     "selected_pair",
     "survive_the_end_of_the_loop",
+    "take_any_certificate",
     "tear_down",
     "try_allocation",
     "watch_connecting",
     "watch_life",
     "watch_send_errors",
     "watch_video_sender",
+    "why_dtls_failed",
 ]

@@ -73,6 +73,8 @@ class AudioSender:
         """Ticks of the RTP timestamp a second."""
         self.event_types: Mapping[int, int] = {}
         """RTP payload types of telephone events that the far end takes, by clock rate."""
+        self.payload_type: int | None = None
+        """What to number audio with; ``None``: as aiortc negotiated, which knows 96 to 127 alone."""
         self.packets_sent = 0
         self.bytes_sent = 0
         self._last = (0.0, 0)  # when the last packet was sent, on the loop's clock, and its RTP timestamp
@@ -140,11 +142,12 @@ class AudioSender:
 
     async def _stay_ready(self, codec: RTCRtpCodecParameters) -> None:
         sender: Any = self.sender
-        assert codec.payloadType is not None
+        payload_type = codec.payloadType if self.payload_type is None else self.payload_type
+        assert payload_type is not None
         extension, level_at = self._header_extension()
-        self._writer = PacketWriter(codec.payloadType, sender._ssrc, extension, level_at)
+        self._writer = PacketWriter(payload_type, sender._ssrc, extension, level_at)
         without_level = self._written_extension(None)
-        self._ready_writer = PacketWriter(codec.payloadType, sender._ssrc, without_level, None)
+        self._ready_writer = PacketWriter(payload_type, sender._ssrc, without_level, None)
         self.clock_rate = codec.clockRate
         self._numbers = Numbering(random_sequence_number(), random32(), frame=codec.clockRate // 50)
         if codec.clockRate in self.event_types:
@@ -181,13 +184,21 @@ class AudioReceiver:
     """
 
     def __init__(
-        self, receiver: RTCRtpReceiver, on_packet: Callable[[MediaPacket], None], on_bye: Callable[[], None]
+        self,
+        receiver: RTCRtpReceiver,
+        on_packet: Callable[[MediaPacket], None],
+        on_bye: Callable[[], None],
+        on_unplayable: Callable[[int], None] = lambda payload_type: None,
     ) -> None:
+        """``on_unplayable`` gets the payload type of each packet that nothing was negotiated for."""
         self.receiver = receiver
         self._receiver: Any = receiver
         self._on_packet = on_packet
         self.event_types: Mapping[int, int] = {}
         """Clock rates of telephone events by the payload type we announced; set it before the connection is up."""
+        self.payload_types: Mapping[int, str] = {}
+        """Encoding names by every payload type to be taken, also of those aiortc did not negotiate."""
+        self.on_unplayable = on_unplayable
         receiver.receive = self._receive  # type: ignore[method-assign]
         receiver._handle_rtp_packet = self._handle  # type: ignore[method-assign]
         watch_for_bye(receiver, on_bye)
@@ -197,6 +208,11 @@ class AudioReceiver:
         for payload_type, clock_rate in self.event_types.items():
             event = RTCRtpCodecParameters("audio/telephone-event", clock_rate, payloadType=payload_type)
             parameters.codecs.append(event)
+        known = {codec.payloadType for codec in parameters.codecs}
+        for payload_type, name in self.payload_types.items():
+            if payload_type not in known:
+                rate = VOICE.sample_rate if name == "opus" else 8_000
+                parameters.codecs.append(RTCRtpCodecParameters(f"audio/{name}", rate, payloadType=payload_type))
         await receive_without_decoder(self._receiver, parameters)
 
     @property
@@ -219,6 +235,7 @@ class AudioReceiver:
         """Count one packet for the receiver reports and hand it on, if its payload type was negotiated."""
         codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
         if codec is None:
+            self.on_unplayable(packet.payload_type)
             return
         streams = self._receiver._RTCRtpReceiver__remote_streams
         if packet.ssrc not in streams:

@@ -17,6 +17,8 @@ AGAIN = 3
 """How often a check under way is repeated because the other side's check has come."""
 DIRECT_HEAD_START = 0.15
 """Seconds that a pair with a relay in it waits where there are others: for their first check, and its repetition."""
+PAIRS = 100
+"""Pairs that are checked at most (RFC 8445, 6.1.2.5), those that a far end's own checks make included."""
 CHANNELS = 16
 """So many addresses of the far end are bound to channels ahead of the checks."""
 
@@ -89,8 +91,14 @@ class _Checks:
         connection.connect = self._connect
 
     def _check_incoming(self, message: stun.Message, addr: tuple[str, int], protocol: CheckingProtocol) -> None:
+        if "PRIORITY" not in message.attributes:
+            return  # RFC 8445, 7.1.1, has it in every check; aioice reads it unasked
+        pairs = self._connection._check_list
+        known = any(pair.protocol is protocol and pair.remote_addr == addr for pair in pairs)
+        if not known and len(pairs) >= PAIRS:
+            return
         self._on_check(message, addr, protocol)
-        for pair in self._connection._check_list:
+        for pair in pairs:
             if (
                 pair.protocol is protocol
                 and pair.remote_addr == addr
@@ -123,6 +131,7 @@ class _Checks:
         for candidate in connection._remote_candidates:
             connection._pair_remote_candidate(candidate)
         connection.sort_check_list()
+        del connection._check_list[PAIRS:]  # those of the lowest priority
         connection._unfreeze_initial()
         self._relays_from = asyncio.get_running_loop().time() + DIRECT_HEAD_START
         channels = [asyncio.create_task(bind) for bind in self._channels()]

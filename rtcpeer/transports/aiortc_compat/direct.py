@@ -121,6 +121,9 @@ def _direct(
         if known or router.route_rtp(packet) is audio.receiver:
             audio.take(packet)
             return
+        if packet.payload_type not in router.payload_type_table:
+            audio.on_unplayable(packet.payload_type)
+            return
         try:
             run_now(dtls._handle_rtp_data(plain, arrival_time_ms=clock.current_ms()))
         except struct.error as exc:

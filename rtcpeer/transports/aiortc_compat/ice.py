@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from aioice.mdns import is_mdns_hostname
 from aiortc import RTCPeerConnection
+from aiortc.sdp import candidate_from_sdp
 
+from .. import resolving
 from .steps import run_now
+
+logger = logging.getLogger(__name__)
+
+NAME_DEADLINE = 5.0
+"""Seconds for a candidate's name to be looked up."""
+ADDRESSES = 2
+"""Tried of each name: one of IPv4 and one of IPv6, mostly."""
 
 
 def ice_transports(pc: RTCPeerConnection) -> list[Any]:
@@ -41,6 +54,28 @@ def candidate_types(pc: RTCPeerConnection) -> tuple[list[str], list[str]]:
         ours += [candidate.type for candidate in transport._connection.local_candidates]
         theirs += [candidate.type for candidate in transport._connection.remote_candidates]
     return ours, theirs
+
+
+async def add_named_candidate(pc: RTCPeerConnection, line: str) -> None:
+    """Look up the name in a candidate and try it; one that cannot be looked up is passed over.
+
+    aioice looks up the names that browsers make, by multicast (draft-ietf-mmusic-mdns-ice-candidates, 3.2), and no
+    others.
+
+    Args:
+        line: ``candidate:…``, as RFC 8839, 5.1, has it.
+    """
+    candidate = candidate_from_sdp(line.removeprefix("candidate:"))
+    candidates = [candidate]
+    try:
+        if not is_mdns_hostname(candidate.ip):
+            found = await resolving.addresses(candidate.ip, candidate.port, socket.SOCK_DGRAM, timeout=NAME_DEADLINE)
+            candidates = [replace(candidate, ip=address[0]) for _, address in found[:ADDRESSES]]
+        for transport in ice_transports(pc):
+            for each in candidates:
+                await transport.addRemoteCandidate(each)
+    except (OSError, ValueError) as exc:
+        logger.info("a candidate's name was not found: %s", type(exc).__name__)
 
 
 def mute(pc: RTCPeerConnection) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from aioice.ice import Connection, StunProtocol
 from aioice.stun import Transaction
 from aioice.turn import TurnClientMixin, TurnTransport
-from aiortc import RTCPeerConnection, RTCRtpTransceiver
-from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc import RTCPeerConnection
+from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsTransport
 from aiortc.rtcicetransport import RTCIceTransport
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCRtpSender
@@ -14,6 +14,7 @@ from aiortc.rtcsctptransport import RTCSctpTransport
 
 PRIVATE: dict[type, tuple[str, ...]] = {
     RTCPeerConnection: (
+        "_RTCPeerConnection__certificates",
         "_RTCPeerConnection__connect",
         "_RTCPeerConnection__iceTransports",
         "_RTCPeerConnection__sctp",
@@ -53,18 +54,21 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_RTCRtpReceiver__started",
         "_RTCRtpReceiver__transport",
     ),
-    RTCRtpTransceiver: ("_codecs",),
+    RTCCertificate: ("_create_ssl_context",),
     RTCDtlsTransport: (
         "_handle_rtcp_data",
         "_handle_rtp_data",
         "_register_rtp_receiver",
         "_rtp_router",
+        "_role",
         "_rx_srtp",
         "_send_rtp",
+        "_set_state",
         "_ssl",
         "_state",
         "_task",
         "_tx_srtp",
+        "_validate_peer_identity",
         "_write_ssl",
     ),
     RTCSctpTransport: (

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from aiortc import RTCRtpTransceiver
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket
@@ -37,11 +36,3 @@ def watch_for_bye(receiver: RTCRtpReceiver, on_bye: Callable[[], None]) -> None:
         await handle(packet)
 
     receiver._handle_rtcp_packet = note_bye  # type: ignore[method-assign]
-
-
-def negotiated_codecs(line: RTCRtpTransceiver) -> dict[int, str]:
-    """The codecs of a line, once negotiated: payload type → encoding name in lower case, the one we send first.
-
-    aiortc has no ``getParameters``.
-    """
-    return {codec.payloadType: codec.name.lower() for codec in line._codecs if codec.payloadType is not None}
