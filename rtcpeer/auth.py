@@ -25,7 +25,7 @@ from .protocols.rtc import RtcProtocol
 from .protocols.session_config import SessionConfig, parse_session_config, session_config_request
 from .protocols.strict_json import load_json
 from .protocols.websocket import WebSocketProtocol
-from .transports.http import check_http_url, environment_proxy, exchange, redact_url
+from .transports.http import check_http_url, exchange, open_pool, redact_url
 
 __all__ = [
     "SessionConfig",
@@ -82,9 +82,7 @@ class _Client:
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._http is None:
-            self._http = aiohttp.ClientSession(
-                proxy=environment_proxy(self._url), cookie_jar=aiohttp.DummyCookieJar()
-            )
+            self._http = open_pool(self._url)
         return self._http
 
 

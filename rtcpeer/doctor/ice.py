@@ -9,10 +9,10 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from ..protocols.http import IceServer
+from ..transports import resolving
 from ..transports.ice_options import IceOptions
 from ..transports.ice_probe import ask_stun, through_relay, try_turn
 from ..transports.ice_servers import IceUrl, ServerOutcome, read_ice_servers
-from .checks import in_thread
 from .finding import Finding, Status
 
 Passed = float | Literal["lost", "unknown"] | None
@@ -105,7 +105,7 @@ async def _nat(
     stun = [server for server, outcome in asked if server.kind == "stun" and outcome.ok]
     places: dict[object, IceUrl] = {}
     for server in stun:
-        places.setdefault(await in_thread(lambda server=server: _place(server, local)), server)  # type: ignore[misc]
+        places.setdefault(await _place(server, local, timeout), server)
     seen = [outcome.address for server, outcome in asked if server in stun and outcome.address][:1]
     if len(places) > 1:
         port = _free_port(local)
@@ -167,15 +167,13 @@ def _local(ice: IceOptions) -> str:
     return next((each for each in addresses if ":" not in each), addresses[0])
 
 
-def _place(server: IceUrl, local: str) -> object:
+async def _place(server: IceUrl, local: str, timeout: float) -> object:
     """Where a server is: two names of one place tell no more than one."""
     try:
-        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError):
+        found = await resolving.addresses(server.host, server.port, socket.SOCK_DGRAM, timeout=timeout)
+    except OSError:
         return server
-    fitting = [
-        address[:2] for family, *_, address in found if not local or (family == socket.AF_INET6) == (":" in local)
-    ]
+    fitting = [address[:2] for family, address in found if not local or (family == socket.AF_INET6) == (":" in local)]
     return fitting[0] if fitting else server
 
 

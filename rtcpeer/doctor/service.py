@@ -23,7 +23,7 @@ from ..errors import AuthError, SignalingError
 from ..protocols.base import VoiceProtocol
 from ..protocols.http import IceServer
 from ..protocols.rtc import RtcProtocol
-from ..transports.http import environment_proxy, exchange, explain, redact_url
+from ..transports.http import environment_proxy, exchange, explain, open_pool, redact_url
 from .checks import Check, run_check
 from .finding import Finding, Status
 from .way import Way
@@ -82,10 +82,7 @@ class Service:
         if proxy is None:
             steps += [("dns", self._way.dns), ("tcp", self._way.tcp)]
             steps += [("tls", self._way.tls)] if self._trust else []
-        connector = aiohttp.TCPConnector(ssl=self._trust or True)
-        async with aiohttp.ClientSession(
-            connector=connector, proxy=proxy, cookie_jar=aiohttp.DummyCookieJar()
-        ) as http:
+        async with open_pool(self._url, trust=self._trust) as http:
             steps += [("http", lambda: self._http(http)), ("clock", self._clock)]
             if issubclass(self._protocol, RtcProtocol):
                 rtc = self._protocol

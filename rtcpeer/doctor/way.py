@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from .checks import in_thread
+from ..transports import resolving
 from .finding import Finding, Status
 
 _MOST_ADDRESSES = 4
@@ -48,18 +48,15 @@ class Way:
     async def dns(self) -> Finding:
         began = time.monotonic()
         try:
-            async with asyncio.timeout(self._timeout):
-                found = await in_thread(
-                    lambda: socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, proto=0)
-                )
-        except (socket.gaierror, UnicodeError):
+            found = await resolving.addresses(self._host, self._port, socket.SOCK_STREAM, timeout=self._timeout)
+        except socket.gaierror:
             advice = "is it spelled right, and does name resolution work here (/etc/resolv.conf)?"
             return self._found("dns", "fail", f"the name {self._host} has no address", advice)
-        except TimeoutError:
+        except resolving.ResolverSilent:
             advice = "the resolver does not answer: see /etc/resolv.conf"
             return self._found("dns", "fail", f"no answer within {self._timeout:g} s", advice)
         seconds = time.monotonic() - began
-        self._addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))[:_MOST_ADDRESSES]
+        self._addresses = list(dict.fromkeys(str(address[0]) for _, address in found))[:_MOST_ADDRESSES]
         detail = f"{', '.join(self._addresses)} in {1000 * seconds:.0f} ms"
         if self._addresses == [self._host]:
             detail = "an address: nothing to look up"

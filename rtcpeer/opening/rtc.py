@@ -18,7 +18,7 @@ from ..protocols.base import Side, VoiceProtocol
 from ..protocols.http import IceServer, Offer
 from ..protocols.rtc import RtcProtocol
 from ..session import Session
-from ..transports.http import environment_proxy, exchange
+from ..transports.http import exchange, open_pool
 from ..transports.ice_options import IceOptions
 from ..transports.link import Link
 from ..transports.watchdog import WATCHFUL, Watchdog
@@ -55,8 +55,7 @@ class RtcOpening(Opening):
 
     async def run(self) -> None:
         session, protocol, options = self._session, self._protocol, self._options
-        proxy = environment_proxy(options.url)
-        async with aiohttp.ClientSession(proxy=proxy, cookie_jar=aiohttp.DummyCookieJar()) as http:
+        async with open_pool(options.url) as http:
             asking = asyncio.create_task(self._credentials(http))
             try:
                 await asyncio.sleep(0)  # while the service is being asked, the keys are made

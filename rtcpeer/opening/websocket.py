@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 from aiohttp import web
 
 from ..errors import ConfigurationError, OpenTimeout
@@ -19,7 +18,7 @@ from ..protocols.http import HttpRequest, Ticket
 from ..protocols.websocket import WebSocketProtocol
 from ..session import Session
 from ..transports.dialling import dial
-from ..transports.http import check_http_url, environment_proxy, exchange
+from ..transports.http import check_http_url, exchange, open_pool
 from ..transports.link import Link
 from ..transports.watchdog import WATCHFUL, Watchdog
 from ..transports.websocket import WebSocketLink
@@ -111,7 +110,7 @@ class SocketOpening(Opening):
             return Ticket(options.api_key, is_key=True)
         async with (
             self._timed("session"),
-            aiohttp.ClientSession(proxy=environment_proxy(request.url), cookie_jar=aiohttp.DummyCookieJar()) as http,
+            open_pool(request.url) as http,
         ):
             ticket = protocol.parse_session(await exchange(http, request, timeout=options.http_timeout), options.url)
         if ticket.token is None and ticket.url is None:

@@ -9,7 +9,7 @@ import aiohttp
 from ..errors import RtcPeerError, SignalingError
 from ..protocols.http import HttpResponse, SocketRequest
 from ..protocols.websocket import WebSocketProtocol
-from .http import environment_proxy, explain, redact_url, redacted
+from .http import explain, open_pool, redact_url, redacted
 
 MESSAGE_LIMIT = 1024 * 1024
 """Bytes. A longer message is not read, and ends the connection (close code 1009)."""
@@ -45,9 +45,7 @@ async def dial(request: SocketRequest, protocol: type[WebSocketProtocol], *, tim
         ConfigurationError: the URL or a header can't be sent.
     """
     http_url = "http" + request.url.removeprefix("ws")
-    http = aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(), proxy=environment_proxy(http_url), timeout=aiohttp.ClientTimeout()
-    )
+    http = open_pool(http_url)
     failure: RtcPeerError
     try:
         async with asyncio.timeout(timeout):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
+import ssl
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -16,6 +18,7 @@ import aiohttp
 
 from ..errors import ConfigurationError, SignalingError
 from ..protocols.http import HttpRequest, HttpResponse
+from .resolving import Resolver
 
 MAX_BODY = 1 << 20
 """Bytes, decompressed; a longer answer is refused without reading on."""
@@ -56,7 +59,7 @@ def check_http_url(url: str) -> str:
 def environment_proxy(url: str) -> str | None:
     """Return the proxy that ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` give ``url``, or ``None``.
 
-    For ``ClientSession(proxy=…)``. Not aiohttp's ``trust_env``: that reads ``~/.netrc`` as well, where an entry for
+    Not aiohttp's ``trust_env``: that reads ``~/.netrc`` as well, where an entry for
     the host breaks every request with a bearer token.
 
     Raises:
@@ -70,6 +73,24 @@ def environment_proxy(url: str) -> str | None:
     if not proxy.startswith(("http://", "https://")):
         raise ConfigurationError(f"{parts.scheme.upper()}_PROXY: only http and https proxies work")
     return proxy
+
+
+def open_pool(url: str, *, trust: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
+    """Make a pool of connections that reaches ``url``: through the environment's proxy, without cookies or deadlines.
+
+    Args:
+        trust: What certificates to trust; ``None``: those of the system, or of ``SSL_CERT_FILE``.
+
+    Raises:
+        ConfigurationError: as ``environment_proxy``.
+    """
+    proxy = environment_proxy(url)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=Resolver(), ssl=trust or True),
+        proxy=proxy,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(),
+    )
 
 
 async def exchange(
@@ -153,6 +174,8 @@ def explain(exc: Exception, url: str, timeout: float | None) -> SignalingError |
             return _final(f"TLS with {origin} failed: {why}; SSL_CERT_FILE can name a CA of your own")
         case aiohttp.ClientSSLError():
             return _final(f"TLS with {origin} failed; does that port speak https, or plain http?")
+        case aiohttp.ClientConnectorDNSError() if exc.os_error.errno == socket.EAI_AGAIN:
+            return SignalingError(f"name resolution gave no answer for {origin}; see /etc/resolv.conf")
         case aiohttp.ClientConnectorDNSError():
             return SignalingError(f"the name in {origin} has no address; is it spelled right?")
         case aiohttp.ClientProxyConnectionError():

@@ -17,6 +17,7 @@ from typing import Literal
 
 from ..protocols.http import IceServer
 from ..protocols.text import plain_text
+from .resolving import ResolverSilent
 
 Transport = Literal["udp", "tcp", "tls"]
 Result = Literal["answered", "silent", "refused", "unreachable", "unusable"]
@@ -182,6 +183,10 @@ def failure(server: IceUrl, exc: Exception, seconds: float) -> ServerOutcome:
     """Say what a failure of the system, of TLS or of the answer's form means; no stranger's text is passed on."""
     name = str(server)
     match exc:
+        case ResolverSilent():
+            advice = "see /etc/resolv.conf, or name the server by its address"
+            detail = f"name resolution gave no answer for {server.host} in {seconds:.2g} s"
+            return ServerOutcome(name, "unreachable", detail, advice, seconds)
         case TimeoutError():
             return silent(server, seconds)
         case PortsExhausted():

@@ -77,7 +77,7 @@ class Resolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """Raises socket.gaierror, which aiohttp makes a ClientConnectorDNSError; ``EAI_AGAIN``: no answer in time."""
         try:
-            found = await addresses(host, port, socket.SOCK_STREAM, family=family)
+            found = await addresses(host, port, socket.SOCK_STREAM, family=family, timeout=TIMEOUT)
         except ResolverSilent as exc:
             raise socket.gaierror(socket.EAI_AGAIN, str(exc)) from None
         return [

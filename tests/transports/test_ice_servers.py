@@ -18,6 +18,7 @@ from rtcpeer.transports.ice_servers import (
     read_ice_url,
     refusal,
 )
+from rtcpeer.transports.resolving import ResolverSilent
 
 TURN = IceUrl("turn", "relay.example", 3478, "udp", "ann", "s3cret")
 TLS = IceUrl("turn", "relay.example", 5349, "tls", "ann", "s3cret")
@@ -137,6 +138,7 @@ def certificate_error(code: int) -> ssl.SSLCertVerificationError:
     ("exc", "result", "why"),
     [
         (TimeoutError(), "silent", "no answer in 0.3 s"),
+        (ResolverSilent(), "unreachable", "name resolution gave no answer for relay.example in 0.3 s"),
         (socket.gaierror(-2, "Name or service not known"), "unreachable", "the name relay.example has no address"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "unreachable", "connection refused"),
         (ConnectionResetError(), "unreachable", "broke the connection"),

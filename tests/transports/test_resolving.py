@@ -7,13 +7,20 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from rtcpeer.errors import SignalingError
+from rtcpeer.protocols.http import HttpRequest, SocketRequest
+from rtcpeer.protocols.orgo import Orgo
 from rtcpeer.transports import resolving
+from rtcpeer.transports.dialling import dial
+from rtcpeer.transports.http import exchange, open_pool
+from rtcpeer.transports.ice_probe import ask_stun, try_turn
+from rtcpeer.transports.ice_servers import IceUrl
 
 UDP = socket.SOCK_DGRAM
 
@@ -135,7 +142,14 @@ async def test_of_a_name_with_hundreds_of_addresses_a_few_of_each_family_are_use
 def test_a_loop_and_a_process_end_while_a_name_is_silent() -> None:
     program = """
 import asyncio, socket, threading
+from rtcpeer.errors import SignalingError
+from rtcpeer.protocols.http import HttpRequest, SocketRequest
+from rtcpeer.protocols.orgo import Orgo
 from rtcpeer.transports import resolving
+from rtcpeer.transports.dialling import dial
+from rtcpeer.transports.http import exchange, open_pool
+from rtcpeer.transports.ice_probe import ask_stun, try_turn
+from rtcpeer.transports.ice_servers import IceUrl
 socket.getaddrinfo = lambda *a, **k: threading.Event().wait()
 async def main():
     try:
@@ -147,3 +161,42 @@ asyncio.run(main())
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True)
 
     assert ("silent\n", "") == (ended.stdout, ended.stderr)
+
+
+async def ask_http() -> None:
+    async with open_pool("http://silent.test/") as http:
+        await exchange(http, HttpRequest("GET", "http://silent.test/"), timeout=0.01)
+
+
+async def dial_socket() -> None:
+    await dial(SocketRequest("ws://silent.test/"), Orgo, timeout=0.01)
+
+
+async def ask_stun_server() -> None:
+    raise TimeoutError(await ask_stun(IceUrl("stun", "silent.test", 3478), timeout=0.01))
+
+
+async def ask_turn_server() -> None:
+    raise TimeoutError(await try_turn(IceUrl("turn", "silent.test", 3478, "tcp"), timeout=0.01))
+
+
+@pytest.mark.parametrize("asking", [ask_http, dial_socket, ask_stun_server, ask_turn_server])
+async def test_whoever_asks_a_silent_name_is_back_at_the_deadline_and_takes_no_thread_of_a_recording(
+    asking: Callable[[], Awaitable[None]], dns: Dns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises((SignalingError, TimeoutError), match=r"answer"):
+        await asking()
+
+    assert ["silent.test"] == dns.asked
+    assert asyncio.get_running_loop()._default_executor is None  # type: ignore[attr-defined]
+
+
+async def test_a_resolver_that_gives_no_answer_is_not_called_a_name_without_an_address(
+    dns: Dns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolving, "TIMEOUT", 0.01)
+    async with open_pool("http://silent.test/") as http:
+        with pytest.raises(SignalingError, match=r"name resolution gave no answer for http://silent\.test"):
+            await exchange(http, HttpRequest("GET", "http://silent.test/"))

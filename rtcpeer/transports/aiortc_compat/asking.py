@@ -11,8 +11,9 @@ from typing import Any
 
 from aioice import stun
 
+from .. import resolving
 from ..ice_servers import IceUrl, ServerOutcome, answered, failure, refusal
-from .turn import Address, Refused, allocate, bind_to, reflexive_address, resolve, unless
+from .turn import Address, Refused, allocate, bind_to, reflexive_address, unless
 
 
 async def explained(server: IceUrl, asking: Awaitable[Address], timeout: float | None) -> ServerOutcome:
@@ -83,7 +84,7 @@ async def ask_binding(server: IceUrl, local: str, local_port: int) -> Address:
     loop = asyncio.get_running_loop()
     bind = bind_to(local, local_port)
     why: OSError = OSError()
-    for family, address in await resolve(server.host, server.port, socket.SOCK_DGRAM):
+    for family, address in await resolving.addresses(server.host, server.port, socket.SOCK_DGRAM):
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)

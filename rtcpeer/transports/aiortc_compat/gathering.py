@@ -17,13 +17,14 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from aiortc import RTCPeerConnection
 
 from ...errors import IceError
+from .. import resolving
 from ..gathering import Gathering
 from ..ice_options import IceOptions
 from ..ice_servers import IceUrl, PortsExhausted, ServerOutcome, in_order, silent
 from .asking import explained
 from .checks import CheckingProtocol
 from .ice import ice_transports
-from .turn import Address, allocate, reflexive_address, resolve
+from .turn import Address, allocate, reflexive_address
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ class _Gatherer:
     async def _ask_from_all(self, server: IceUrl) -> Address:
         """Ask from every socket of a family that the server has; return what the first one heard."""
         asked: dict[int, Address] = {}
-        for family, address in await resolve(server.host, server.port, socket.SOCK_DGRAM):
+        for family, address in await resolving.addresses(server.host, server.port, socket.SOCK_DGRAM):
             asked.setdefault(6 if family == socket.AF_INET6 else 4, address[:2])
         questions = [
             self._ask_from(host, server, asked[version])

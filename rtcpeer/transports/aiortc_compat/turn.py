@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import os
 import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from aioice import stun, turn
 
+from .. import resolving
 from ..ice_servers import IceUrl
 
 RELEASE_TIMEOUT = 0.5
@@ -151,15 +150,6 @@ class _Tcp(_Alive, turn.TurnClientTcpProtocol):  # type: ignore[misc]
     pass
 
 
-async def resolve(host: str, port: int, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, Any]]:
-    """Return the addresses of a host, off the event loop. Raises socket.gaierror, UnicodeError."""
-    with suppress(ValueError):
-        version = ipaddress.ip_address(host).version
-        return [(socket.AF_INET6, (host, port, 0, 0)) if version == 6 else (socket.AF_INET, (host, port))]
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
-    return [(family, address) for family, _, _, _, address in found]
-
-
 async def reflexive_address(
     protocol: Any, server: Address, *, retries: int = 3, first_retry: float = FIRST_RETRY
 ) -> Address:
@@ -266,7 +256,7 @@ async def _connect(server: IceUrl, bind: Bind, tls: ssl.SSLContext | None, on_al
     if server.transport == "tls" and tls is None:
         tls = await asyncio.to_thread(ssl.create_default_context)  # it reads every CA there is
     why: OSError = OSError()
-    for family, address in await resolve(server.host, server.port, kind):
+    for family, address in await resolving.addresses(server.host, server.port, kind):
         sock = socket.socket(family, kind)
         try:
             sock.setblocking(False)
