@@ -18,9 +18,6 @@ from .finding import Finding, Status
 Passed = float | Literal["lost", "unknown"] | None
 """Seconds that data took through a relay and back, or why there are none."""
 
-_MOST = 20
-"""URLs that are asked; services name a handful."""
-
 
 async def check_ice_servers(
     servers: Sequence[IceServer], *, asked_for: bool, ice: IceOptions, timeout: float
@@ -33,7 +30,6 @@ async def check_ice_servers(
         timeout: Seconds for each answer.
     """
     usable, unusable = read_ice_servers(servers)
-    usable = usable[:_MOST]
     local = _local(ice)
 
     async def ask(server: IceUrl) -> tuple[ServerOutcome, Passed]:

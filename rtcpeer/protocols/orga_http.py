@@ -97,7 +97,7 @@ class OrgaHttp(RtcProtocol):
     def parse_ice(cls, response: HttpResponse) -> tuple[IceServer, ...]:
         match _content(response, "ice"):
             case {"iceServers": list(entries)} | list(entries):  # the bare list: docs, version 1.1
-                return tuple(_parse_ice_server(entry, number) for number, entry in enumerate(entries, 1))
+                return tuple(map(_parse_ice_server, entries))
         raise RemoteProtocolError("ice-config: the server's answer has no list iceServers")
 
     @classmethod
@@ -255,19 +255,21 @@ def _name(route: str) -> str:
     return PATHS[route].rpartition("/")[2]
 
 
-def _parse_ice_server(entry: Any, number: int) -> IceServer:
+def _parse_ice_server(entry: Any) -> IceServer:
+    """Read what there is to be read: one odd entry is no reason to do without the others.
+
+    One of which nothing can be used has no URLs. Which URL is none that we know is said where the list is used.
+    """
     match entry:
         case {"urls": str(url)} | {"url": str(url)}:
             urls = [url]
-        case {"urls": list(urls)} if urls and all(isinstance(url, str) for url in urls):
-            pass
+        case {"urls": list(given)} | {"url": list(given)}:
+            urls = [url for url in given if isinstance(url, str)]
         case _:
-            raise RemoteProtocolError(f"ice-config: server {number} has no urls")
-    if not all(url.isascii() and url.isprintable() and url.startswith(ICE_SCHEMES) for url in urls):
-        raise RemoteProtocolError(f"ice-config: server {number} has a URL that is neither STUN nor TURN")
+            return IceServer(())
     username, credential = entry.get("username"), entry.get("credential")
     if not all(value is None or isinstance(value, str) for value in (username, credential)):
-        raise RemoteProtocolError(f"ice-config: server {number} has a username or credential that is no text")
+        return IceServer(())
     return IceServer(tuple(urls), username, credential)
 
 

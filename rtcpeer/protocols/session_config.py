@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import RemoteProtocolError, SignalingError
 from .http import HttpRequest, HttpResponse, IceServer, for_display, is_token, json_response
 from .http import retry_after as read_retry_after
-from .orga_http import OrgaHttp
+from .orga_http import ICE_SCHEMES, OrgaHttp
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,12 @@ def session_config_request(url: str) -> HttpRequest:
 
 
 def session_config_response(config: SessionConfig) -> HttpResponse:
-    servers = [server.to_dict() for server in config.ice_servers]
+    # A browser refuses the whole list for one entry without URLs, or with a URL of another kind.
+    usable = [
+        replace(server, urls=tuple(url for url in server.urls if url.startswith(ICE_SCHEMES)))
+        for server in config.ice_servers
+    ]
+    servers = [server.to_dict() for server in usable if server.urls]
     content = {"ephemeralToken": config.ephemeral_token, "iceServers": servers}
     return json_response(200, content, {"cache-control": "no-store"})
 

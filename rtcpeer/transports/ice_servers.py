@@ -22,6 +22,11 @@ from .resolving import ResolverSilent
 Transport = Literal["udp", "tcp", "tls"]
 Result = Literal["answered", "silent", "refused", "unreachable", "unusable"]
 
+MOST_URLS = 8
+"""Of each kind, that are used of a list."""
+_LONGEST_HOST = 253
+"""Characters of a DNS name (RFC 1035, 2.3.4)."""
+
 _URL = re.compile(
     r"(?P<scheme>stuns?|turns?):(?P<host>\[[0-9a-f:.]+\]|[^\[\]:?@/\\\s]+)(?::(?P<port>[0-9]{1,5}))?(?:\?(?P<query>.*))?",
     re.IGNORECASE,
@@ -77,16 +82,37 @@ class ServerOutcome:
 
 
 def read_ice_servers(servers: Iterable[IceServer]) -> tuple[list[IceUrl], list[ServerOutcome]]:
-    """Read every URL of a list: those that can be used, in the list's order, and why the others can't."""
+    """Read a list: what can be used of it, in its order, and why the rest can't.
+
+    At most ``MOST_URLS`` STUN URLs and as many TURN URLs are used, and as many complaints made one by one: a service
+    names a handful, and a longer list would have us send packets to thousands of strangers.
+    """
     usable: list[IceUrl] = []
     refused: list[ServerOutcome] = []
-    for server in servers:
+    used = {"stun": 0, "turn": 0}
+    passed_over = 0
+    for number, server in enumerate(servers, 1):
         for url in server.urls:
             found = read_ice_url(url, server.username, server.credential)
             if isinstance(found, ServerOutcome):
-                refused.append(found)
+                if len(refused) < MOST_URLS:
+                    refused.append(found)
+                else:
+                    passed_over += 1
+            elif used[found.kind] == MOST_URLS:
+                passed_over += 1
             elif found not in usable:
+                used[found.kind] += 1
                 usable.append(found)
+        if not server.urls:
+            if len(refused) < MOST_URLS:
+                detail, advice = "it has no URL that can be read", "see what the service sends"
+                refused.append(ServerOutcome(f"ICE server {number}", "unusable", detail, advice))
+            else:
+                passed_over += 1
+    if passed_over:
+        detail = f"passed over: at most {MOST_URLS} STUN and {MOST_URLS} TURN URLs are used"
+        refused.append(ServerOutcome(f"{passed_over} more ICE servers", "unusable", detail, "shorten the list"))
     return usable, refused
 
 
@@ -94,11 +120,13 @@ def read_ice_url(url: str, username: str | None = None, credential: str | None =
     """Read one URL, or say what is wrong with it."""
     match = _URL.fullmatch(url)
     scheme = url.partition(":")[0].lower()
-    if match is None:
+    if match is None or not (url.isascii() and url.isprintable()):
         return _unusable(url, "no STUN or TURN URL", f"write it as {_SHAPES.get(scheme, _SHAPES['turn'])}")
     host = match["host"].strip("[]")
     if match["host"].startswith("[") and not _is_address(host):
         return _unusable(url, "the address in brackets is no IPv6 address", "write it as turn:[2001:db8::1]:3478")
+    if len(host) > _LONGEST_HOST:
+        return _unusable(url, "the host name is too long", "is it whole, and nothing but a name?")
     port = int(match["port"]) if match["port"] else 5349 if scheme in ("stuns", "turns") else 3478
     if not 0 < port < 65536:
         return _unusable(url, f"port {port} does not exist", "give one of 1 to 65535")
@@ -230,7 +258,7 @@ def _unusable(url: str, detail: str, advice: str) -> ServerOutcome:
 
 def _without_secrets(url: str) -> str:
     """What may be shown of a URL that can't be read: somebody may have written user and password into it."""
-    place, _, query = plain_text(url).partition("?")
+    place, _, query = plain_text(url[:2000]).partition("?")
     scheme, colon, rest = place.partition(":")
     if re.fullmatch(r"transport=[a-z]{1,10}", query):
         rest += f"?{query}"

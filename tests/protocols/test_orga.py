@@ -23,6 +23,7 @@ from rtcpeer.protocols import Orga
 from rtcpeer.protocols.base import Side
 from rtcpeer.protocols.http import HttpRequest, HttpResponse, IceServer, Offer, Refusal, RequestRefused, Token
 from rtcpeer.protocols.orga_messages import VOICES
+from rtcpeer.protocols.session_config import SessionConfig, session_config_response
 
 BASE = "http://127.0.0.1:8080"
 SDP = (
@@ -408,12 +409,19 @@ def test_a_credential_that_no_header_can_carry_is_refused_unquoted(value: str) -
     assert not value or value not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "server", [{}, {"urls": []}, {"urls": "http://x"}, {"urls": [3]}, {"urls": "stun:x", "username": 3}, 3]
-)
-def test_an_ice_server_that_no_peer_could_use_is_malformed(server: object) -> None:
-    with pytest.raises(RemoteProtocolError, match="server 2"):
-        Orga.parse_ice(answer(200, {"iceServers": [{"urls": "stun:ok"}, server]}))
+@pytest.mark.parametrize("server", [{}, {"urls": []}, {"urls": [3]}, {"urls": "stun:x", "username": 3}, 3])
+def test_an_ice_server_that_no_peer_could_use_is_passed_over_in_its_place(server: object) -> None:
+    read = Orga.parse_ice(answer(200, {"iceServers": [{"urls": "stun:ok"}, server, {"urls": ["turn:ok", None]}]}))
+
+    assert (IceServer(("stun:ok",)), IceServer(()), IceServer(("turn:ok",))) == read
+
+
+def test_a_page_gets_no_ice_server_that_its_browser_would_refuse_the_list_for() -> None:
+    servers = (IceServer(("stun:ok", "http://x")), IceServer(()), IceServer(("https://x",)))
+
+    response = session_config_response(SessionConfig("t", servers))
+
+    assert [{"urls": ["stun:ok"]}] == json.loads(response.body)["iceServers"]
 
 
 def test_no_ice_server_at_all_is_fine() -> None:

@@ -51,6 +51,9 @@ def test_a_url_of_the_rfcs_is_read(url: str, expected: IceUrl) -> None:
         ("turn:[fe80]:1", "no IPv6 address"),
         ("turn:a.example:0", "port 0"),
         ("turn:a.example:70000", "port 70000"),
+        ("stun:a\x1b[2J.example", "write it as stun:host:port"),
+        ("stun:\u202eelpmaxe.a", "write it as stun:host:port"),
+        (f"stun:{'a' * 254}", "too long"),
         ("https://a.example", "no STUN or TURN URL"),
     ],
 )
@@ -158,3 +161,31 @@ def test_a_failure_says_what_happened_and_what_to_do(exc: Exception, result: str
     assert str(outcome).startswith("turns:relay.example:5349?transport=tcp: ")
     assert outcome.advice
     assert "s3cret" not in repr(outcome)
+
+
+def test_of_a_list_of_thousands_a_handful_is_used_and_the_rest_is_counted_in_one_line() -> None:
+    servers = [IceServer((f"stun:s{n}.example", f"turn:t{n}.example", f"stuns:u{n}.example")) for n in range(5000)]
+
+    usable, refused = read_ice_servers([*servers, IceServer(())])
+
+    assert [f"stun:s{n}.example:3478" for n in range(8)] == [str(each) for each in usable if each.kind == "stun"]
+    assert [f"t{n}.example" for n in range(8)] == [each.host for each in usable if each.kind == "turn"]
+    assert 9 == len(refused)
+    assert str(refused[-1]).startswith(f"{3 * 5000 + 1 - 3 * 8} more ICE servers: passed over: at most 8 STUN")
+
+
+def test_relays_behind_many_stun_urls_are_used() -> None:
+    usable, _ = read_ice_servers(
+        [IceServer(tuple(f"stun:s{n}" for n in range(100))), IceServer(("turn:t",), "a", "b")]
+    )
+
+    assert ["t"] == [each.host for each in usable if each.kind == "turn"]
+
+
+def test_an_entry_without_urls_is_told_by_its_place_in_the_list() -> None:
+    usable, refused = read_ice_servers([IceServer(("stun:a",)), IceServer(()), IceServer(("stun:b",))])
+
+    assert ["a", "b"] == [each.host for each in usable]
+    assert ["ICE server 2: it has no URL that can be read; see what the service sends"] == [
+        str(each) for each in refused
+    ]
