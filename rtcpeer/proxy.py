@@ -8,8 +8,8 @@ could be wrong:
 * 504: upstream did not answer in time.
 * 502: anything else, a refused key included, which is ``"retryable": false``: it will be refused again. Not 401,
   which would make a page ask its user to log in.
-* 429, with ``Retry-After``, and 403: ``proxy_app`` only, too many requests from one address, and an origin that is
-  not on the list. No token is spent on either.
+* 429, with ``Retry-After``, and 403: ``proxy_app`` only, too many requests from one address, and a page that is not
+  on the list. No token is spent on either.
 
 The reason never quotes upstream, which may quote the key. The log has the details.
 
@@ -24,6 +24,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -31,6 +32,7 @@ from .auth import LateAnswer, SessionConfigClient, VoiceTokenClient
 from .errors import AuthError, ConfigurationError, RtcPeerError, SignalingError
 from .protocols.http import HttpResponse
 from .protocols.session_config import session_config_refusal, session_config_response
+from .serving.listening import came_by_loopback, is_loopback
 from .serving.rate_limit import Network, RateLimit, caller
 from .serving.refusals import Refusals
 
@@ -93,14 +95,19 @@ def proxy_app(
     cors_origins: Sequence[str],
     rate_limit: float | None = RATE_LIMIT,
     trusted_proxies: Sequence[Network] = (),
+    public_hosts: Sequence[str] = (),
     refusals: Refusals | None = None,
 ) -> web.Application:
     """Return an application with the client's route for the pages of ``cors_origins``, and ``GET /healthz``.
 
-    A caller that sends no ``Origin`` is no page of another site, and is served. ``/healthz`` does not ask upstream.
+    A caller that sends no ``Origin`` is served, unless its browser says that another site's page makes it ask (an
+    image, a link). What comes by a loopback address must name a loopback host, or one of ``public_hosts`` and
+    ``cors_origins``: a stranger's page can reach it by a DNS name that points there, and is then of no other site.
+    ``/healthz`` does not ask upstream.
 
     Args:
         cors_origins: Exact origins, such as ``https://app.example.com``; ``*`` is every page there is.
+        public_hosts: Names, without ports, that a reverse proxy on this machine passes on as ``Host``; ``*``: any.
         rate_limit: Requests a minute from one address, a sixth of them at once; ``None``: no limit.
         trusted_proxies: Reverse proxies in front of this, whose ``X-Forwarded-For`` says whom a request counts for.
         refusals: Where what is turned down is counted.
@@ -113,6 +120,8 @@ def proxy_app(
             raise ConfigurationError(
                 f"{origin!r} is no origin; write scheme://host[:port] in lower case, without a path or trailing slash"
             )
+    hosts = frozenset(host.lower() for host in public_hosts)
+    hosts |= frozenset(urlsplit(origin).hostname or origin for origin in cors_origins)
     app = web.Application()
     method, path = proxy_route(client)
     if isinstance(client, SessionConfigClient):
@@ -123,7 +132,7 @@ def proxy_app(
     limited = _limited(RateLimit(rate_limit), trusted_proxies, refusals)
 
     def guard(handler: Handler) -> Handler:
-        return _for_origins(handler, frozenset(cors_origins), limited, refusals)
+        return _for_origins(handler, frozenset(cors_origins), hosts, limited, refusals)
 
     if method == "GET":
         app.router.add_get(path, guard(handler))
@@ -154,6 +163,7 @@ def _limited(
 def _for_origins(
     handler: Handler,
     origins: frozenset[str],
+    hosts: frozenset[str],
     limited: Callable[[web.Request], HttpResponse | None],
     refusals: Refusals,
 ) -> Handler:
@@ -165,12 +175,20 @@ def _for_origins(
         response: web.StreamResponse
         if refused := limited(request):
             response = _to_aiohttp(refused)
-        elif allowed:
-            response = await handler(request)
-        else:
+        elif not allowed:
             refusals.count("origin")
             logger.debug("origin not on the list: %.200r", origin)
             response = _to_aiohttp(session_config_refusal(403, "this origin is not allowed"))
+        elif not _is_named_right(request, hosts):
+            refusals.count("host")
+            logger.debug("host not on the list: %.200r", request.url.host)
+            response = _to_aiohttp(session_config_refusal(403, "this host name is not allowed; see --public-host"))
+        elif origin is None and request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+            # A page of another site that means to read the answer asks with CORS, and so with an Origin.
+            refusals.count("cross-site")
+            response = _to_aiohttp(session_config_refusal(403, "ask with fetch(), from an origin that is allowed"))
+        else:
+            response = await handler(request)
         if "*" in origins:
             response.headers["Access-Control-Allow-Origin"] = "*"
         else:
@@ -181,6 +199,11 @@ def _for_origins(
         return response
 
     return guarded
+
+
+def _is_named_right(request: web.Request, hosts: frozenset[str]) -> bool:
+    host = (request.url.host or "").lower()
+    return "*" in hosts or host in hosts or is_loopback(host) or not came_by_loopback(request)
 
 
 def _preflight_for(method: str) -> Handler:

@@ -101,6 +101,10 @@ class VendorRoutes:
         async def handle(request: web.Request) -> web.StreamResponse:
             if not web.WebSocketResponse().can_prepare(request):
                 raise web.HTTPBadRequest(text="No WebSocket upgrade")  # which must not use up a token
+            if not self._may_ask(request.headers.get("Origin")):
+                # A browser lets any page open a socket anywhere, and read it: there is no CORS but ours.
+                self._refusals.count("origin")
+                raise web.HTTPForbidden(text="this origin is not allowed")
             try:
                 address = self._count(request)
             except RequestRefused as refused:  # whatever the vendor does: no socket is taken for this
@@ -175,12 +179,15 @@ class VendorRoutes:
 
         return handle
 
+    def _may_ask(self, origin: str | None) -> bool:
+        return origin is None or "*" in self._cors_origins or origin in self._cors_origins
+
     def _cors_headers(self, request: web.Request) -> dict[str, str]:
         """CORS (WHATWG Fetch, 3.3). A page sets the credential itself, in a header: "*" gives nothing away."""
         if "*" in self._cors_origins:
             return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
         origin = request.headers.get("Origin")
-        if origin is None or origin not in self._cors_origins:
+        if origin is None or not self._may_ask(origin):
             return {"Vary": "Origin"}
         return {
             "Vary": "Origin",

@@ -62,7 +62,8 @@ class MockServer:
             ``"loss=5%,delay=40ms,jitter=20ms"``; each call has a network of its own. May be changed while the mock
             runs, for the calls under way as well.
         faults: What goes wrong; may be changed while the mock runs.
-        cors_origins: Pages that may call the vendors' routes; ``None``: any on loopback, none elsewhere.
+        cors_origins: Pages that may call the vendors' routes, WebSockets too; ``None``: any on loopback, none
+            elsewhere.
         audio_source: What the computer sounds that Orgo's clients listen to: ``pulse`` or ``pulse:SINK``, what a real
             desktop sends to its speaker; ``tone``; or a file, once, from its beginning for each call. ``None``: what
             the scenario's agent says, again and again.

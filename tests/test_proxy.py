@@ -269,6 +269,52 @@ async def test_a_page_not_on_the_list_gets_nothing_and_costs_no_token(origin: st
     assert headers["vary"] == "Origin"
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+    ],
+)
+async def test_an_image_tag_or_a_link_of_another_site_spends_no_token(headers: dict[str, str]) -> None:
+    upstream = Upstream()
+    async with proxying(upstream, "*") as url:
+        status, _, content = await ask(url, headers=headers)
+        same, _, _ = await ask(url, headers={"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"})
+
+    assert (403, 200, 1) == (status, same, upstream.tokens)
+    assert "ephemeralToken" not in content
+
+
+@pytest.mark.parametrize(
+    ("host", "served"),
+    [
+        ("evil.example", False),
+        ("evil.example:8081", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example:80", False),
+        ("192.0.2.1", False),
+        ("127.0.0.1:8081", True),
+        ("localhost", True),
+        ("[::1]:8081", True),
+        ("app.example.com", True),
+        ("Voice.Example:443", True),
+    ],
+)
+async def test_a_page_that_reaches_loopback_by_a_name_of_its_own_gets_no_token(host: str, served: bool) -> None:
+    upstream = Upstream()
+    async with (
+        serving(upstream.app()) as far,
+        SessionConfigClient(far, KEY) as client,
+        serving(proxy_app(client, cors_origins=[PAGE], public_hosts=["voice.example"])) as url,
+    ):
+        status, _, content = await ask(f"{url}/session-config", headers={"Host": host})
+
+    assert (200 if served else 403, int(served)) == (status, upstream.tokens)
+    assert served == ("ephemeralToken" in content)
+
+
 async def test_a_preflight_is_answered_without_spending_a_token() -> None:
     upstream = Upstream()
     async with proxying(upstream, PAGE) as url:

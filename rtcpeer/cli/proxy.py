@@ -46,6 +46,10 @@ def proxy(
             help="A reverse proxy in front, whose X-Forwarded-For is believed; repeatable, 10.0.0.0/8.",
         ),
     ] = None,
+    public_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A host name that a reverse proxy on this machine passes on; repeatable."),
+    ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate and its chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
 ) -> None:
@@ -75,6 +79,7 @@ def proxy(
         cors_origins=cors_origin or [],
         rate_limit=rate_limit or None,
         trusted_proxies=limits.trusted_proxies,
+        public_hosts=public_host or [],
         refusals=refusals,
     )
 

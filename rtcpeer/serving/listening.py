@@ -90,6 +90,9 @@ async def listening(
     async def hear(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
         if timer := silent.pop(request.transport, None):
             timer.cancel()
+        if not _names_a_place(request):
+            refusals.count("malformed-http")
+            raise web.HTTPBadRequest(text="Bad Request", headers={"Connection": "close"})
         response: web.StreamResponse = await handler(request)
         return response
 
@@ -174,6 +177,21 @@ async def read_body(request: web.Request, seconds: float, refusals: Refusals) ->
     except web.RequestPayloadError:
         refusals.count("malformed-http")
         raise web.HTTPBadRequest(text="Bad Request") from None
+
+
+def _names_a_place(request: web.Request) -> bool:
+    """Whether a URL can be made of the request's target and its Host (RFC 9110, 7.2); a bad port can't be in one."""
+    try:
+        return bool(request.url.host) and len(request.headers.getall("Host", ())) <= 1
+    except ValueError:
+        return False
+
+
+def came_by_loopback(request: web.Request) -> bool:
+    """Whether it came to a loopback address: from this machine, or from a page of whoever browses on it."""
+    transport = request.transport
+    at = transport.get_extra_info("sockname") if transport is not None else None
+    return isinstance(at, tuple) and is_loopback(at[0])
 
 
 def is_loopback(host: str) -> bool:

@@ -109,6 +109,18 @@ async def test_a_request_that_came_in_time_may_be_followed_by_another_after_the_
         assert b"HTTP/1.1 200 OK\r\n" == await reader.readline()
 
 
+@pytest.mark.parametrize("host", [b"x:99999", b"x:y", b"x:1:2", b":80", b""])
+async def test_a_host_that_no_url_can_have_is_400_and_counted_and_not_logged(
+    host: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as server:
+        line = await ask(server, b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % host)
+
+    assert line == b"HTTP/1.1 400 Bad Request\r\n"
+    assert {"malformed-http": 1} == server.refused
+    assert ["refused: kind=malformed-http (said once; the others are only counted)"] == caplog.messages
+
+
 async def test_a_body_that_does_not_come_is_408():
     async with serving(request_deadline=0.5) as server:
         line = await ask(server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")

@@ -319,6 +319,23 @@ async def test_listed_origin_is_let_in_and_no_other(http, origin, allowed):
         assert response.headers["Vary"] == "Origin"
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"), [("https://a.example", 101), (None, 101), ("https://b.example", 403), ("null", 403)]
+)
+async def test_page_that_is_not_on_the_list_opens_no_socket(http, origin, status):
+    headers = {} if origin is None else {"Origin": origin}
+    async with MockServer(protocols=["soca"], cors_origins=["https://a.example"]) as mock:
+        url = mock.url("soca") + "/v1/voice-ws"
+        try:
+            async with http.ws_connect(url, headers=headers):
+                found = 101
+        except aiohttp.WSServerHandshakeError as exc:
+            found = exc.status
+
+        assert status == found
+        assert ({"origin": 1} if status == 403 else {}) == mock.refused
+
+
 # Faults of a request
 
 
