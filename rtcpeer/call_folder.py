@@ -112,7 +112,8 @@ class CallFolder:
         if position % VOICE.sample_rate == 0:
             assert self._session.audio_started is not None
             t = self._session.audio_started + position / VOICE.sample_rate
-            self._append(self._stats, {"t": round(t, 3)} | self._session.stats())
+            figures, _ = self._figures()
+            self._append(self._stats, {"t": round(t, 3)} | figures)
 
     def _record(self, position: int, ours: NDArray[np.int16], theirs: NDArray[np.int16]) -> None:
         if self._recorder is None:
@@ -162,8 +163,14 @@ class CallFolder:
             # The call matters more than its log; the recorder reports a full disk as an event.
             logger.warning("can't write %s: %s", file.name, exc)
 
+    def _figures(self) -> tuple[dict[str, Any], Any]:
+        """Return the figures that change, and what was negotiated, which does not."""
+        figures = self._session.stats()
+        return figures, figures.pop("negotiated")
+
     def _write_call(self) -> None:
         session = self._session
+        figures, negotiated = self._figures()
         call = self._about | {
             "conversation_id": session.conversation_id,
             "phases": session.phases,
@@ -179,8 +186,9 @@ class CallFolder:
             "received": None
             if self._packets is None
             else {"file": self._packets.path.name, "starts_at": self._received_at},
+            "negotiated": negotiated,
             "turnarounds": self._turnarounds,
-            "stats": session.stats(),
+            "stats": figures,
             "ended": self._ended,
         }
         unfinished = self.path / "call.json.part"

@@ -57,6 +57,10 @@ def doctor(
     ] = None,
     udp_ports: Annotated[str | None, typer.Option(metavar="A-B", help="The UDP ports that calls may use.")] = None,
     calls: Annotated[int, typer.Option(min=1, metavar="N", help="So many at once are planned on this machine.")] = 1,
+    call: Annotated[
+        bool,
+        typer.Option("--call", help="Make a short call as well, and say what it negotiates. The service counts it."),
+    ] = False,
     timeout: Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="For any one answer.")] = 5.0,
     json_: Annotated[bool, typer.Option("--json", help="The findings as JSON on stdout.")] = False,
 ) -> None:
@@ -87,6 +91,7 @@ def doctor(
         turn_ca=turn_ca,
         interface=interface,
         udp_ports=None if udp_ports is None else read_port_range(udp_ports),
+        call=call,
         calls=calls,
         timeout=timeout,
     )

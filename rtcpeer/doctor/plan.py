@@ -17,6 +17,7 @@ from ..protocols.rtc import RtcProtocol
 from ..transports.http import check_http_url, environment_proxy, redact_url
 from ..transports.ice_options import IceOptions
 from . import machine, network, software
+from .call import check_call
 from .checks import Check, run_check, run_checks
 from .finding import Diagnosis, Finding
 
@@ -44,6 +45,8 @@ class Plan:
     """The network interface, or the local address, that calls are to use alone."""
     udp_ports: tuple[int, int] | None = None
     """The first and the last local UDP port to use; ``None``: the kernel's choice."""
+    call: bool = False
+    """Make a short call as well, which the service counts and a token is spent on."""
     calls: int = 1
     """How many there are to be at once."""
     timeout: float = 5.0
@@ -103,6 +106,8 @@ async def diagnose(plan: Plan) -> Diagnosis:
         ]
     )
     far += _unasked(far)
+    if plan.call:
+        far += await run_check(Check("call", functools.partial(check_call, plan), timeout=6 * plan.timeout))
     return Diagnosis((*near, *far))
 
 

@@ -17,6 +17,7 @@ import rtcpeer
 from rtcpeer.cli import app
 from rtcpeer.cli.doctor import _doctor
 from rtcpeer.doctor import Finding, Plan, diagnose, machine
+from rtcpeer.doctor.call import judge_call
 from rtcpeer.protocols.http import IceServer
 from signaling import MockServer
 
@@ -59,6 +60,43 @@ async def test_json_has_every_finding_and_exit_0_means_that_all_works():
     for name, finding in found.items():
         missing = [each for each in finding["figures"] if f"`{each}`" not in figures[name]]
         assert missing == [], f"docs/doctor.md does not know {missing} of {name}"
+
+
+async def test_with_a_call_it_says_what_was_negotiated():
+    async with MockServer(api_key=KEY) as mock:
+        code, stdout, stderr = await doctor(mock.url("orga"), "--api-key", KEY, "--call", "--json")
+        (call,) = [each for each in json.loads(stdout)["findings"] if each["name"] == "call"]
+
+    assert "ok" == call["status"]
+    assert "audio sendrecv, opus as payload type" in call["detail"]
+    assert "certificate ECDSA" in call["detail"]
+    negotiated = call["figures"]["negotiated"]
+    assert {"audio", "video", "ice_lite", "passed_over", "candidates", "dtls"} == negotiated.keys()
+    assert "opus" == negotiated["audio"]["receives"][str(negotiated["audio"]["payload_type"])]
+    assert KEY not in stdout + stderr
+    for name in call["figures"]:
+        assert f"`{name}`" in next(line for line in PAGE.splitlines() if line.startswith("| `call`"))
+
+
+async def test_a_call_without_a_credential_is_refused_before_anything_is_sent():
+    code, _, stderr = await doctor("http://127.0.0.1:9", "--call")
+
+    assert 2 == code
+    assert "--api-key" in stderr
+
+
+def test_a_service_that_takes_no_audio_is_a_warning():
+    negotiated = {
+        "audio": {"direction": "recvonly", "codec": "opus", "payload_type": 111},
+        "candidates": {"local": {"host": 1}, "remote": {}},
+        "dtls": None,
+        "passed_over": {"TCP candidates": 2},
+    }
+
+    found = judge_call(negotiated, None, 0.1)
+
+    assert ("warn", "the service takes no audio: ask whoever runs it") == (found.status, found.advice)
+    assert "not used of its SDP: 2 TCP candidates" in found.detail
 
 
 @pytest.fixture

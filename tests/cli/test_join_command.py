@@ -44,6 +44,21 @@ async def test_call_is_joined_answered_and_left_with_everything_written_down(
     assert ("Emma", 0.2) == (mock.calls[0].params["voice"], mock.calls[0].params["temperature"])
     assert "Be brief." == mock.calls[0].settings["instructions"]
     assert "session.update" not in done.err
+    negotiated = call["negotiated"]
+    assert ("sendrecv", "opus") == (negotiated["audio"]["direction"], negotiated["audio"]["codec"])
+    assert "sendonly" == negotiated["video"]
+    assert "negotiated" not in call["stats"]
+
+
+async def test_video_can_be_left_out(mock: MockServer, question: Path, tmp_path: Path):
+    done = await run(
+        *("join", "orga", mock.url(), "--api-key", mock.api_key, "--play", question, "--record", tmp_path / "call"),
+        *("--video", "none"),
+    )
+
+    assert 0 == done.code
+    call = json.loads((tmp_path / "call" / "call.json").read_text("utf-8"))
+    assert call["negotiated"]["video"] is None
 
 
 @pytest.mark.parametrize("codec", ["pcm16", "opus"])
