@@ -64,7 +64,7 @@ async def test_json_has_every_finding_and_exit_0_means_that_all_works():
 
 async def test_with_a_call_it_says_what_was_negotiated():
     async with MockServer(api_key=KEY) as mock:
-        code, stdout, stderr = await doctor(mock.url("orga"), "--api-key", KEY, "--call", "--json")
+        _, stdout, stderr = await doctor(mock.url("orga"), "--api-key", KEY, "--call", "--json")
         (call,) = [each for each in json.loads(stdout)["findings"] if each["name"] == "call"]
 
     assert "ok" == call["status"]
