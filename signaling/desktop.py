@@ -20,6 +20,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from rtcpeer.audio.media_file import audio_stream, decode_audio, open_media
 from rtcpeer.audio.resample import map_channels
 from rtcpeer.audio.source import Source
 from rtcpeer.audio.sources import FileSource, ToneSource
@@ -315,11 +316,12 @@ class Desktop:
 
 def decode(path: Path) -> Iterator[NDArray[np.int16]]:
     """Yield a file's audio as ``(n, 2)`` at 48 kHz; a mono file is the same on both sides, and as loud as it is."""
-    with av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
-        stream = container.streams.audio[0]
+    with open_media(path) as container:
+        stream = audio_stream(container)
+        assert stream is not None  # it is ours, or a FileSource has opened it
         channels = 1 if stream.codec_context.channels == 1 else 2
         resampler = av.AudioResampler("s16", "mono" if channels == 1 else "stereo", VOICE.sample_rate)
-        for frame in chain(container.decode(stream), (None,)):
+        for frame in chain(decode_audio(container, stream), (None,)):
             for made in resampler.resample(frame):
                 yield map_channels(made.to_ndarray().astype(np.int16, copy=False).reshape(-1, channels), 2)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigurationError, MediaError
 from ..formats import VOICE
+from .media_file import audio_stream, decode_audio, open_media
 from .source import FADE, FADE_IN, Fifo, Source
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class FileSource(Source):
 
     Looping rewinds it: to the sample, where the format's time stamps are exact (Matroska's are milliseconds).
 
+    Of several audio streams it is the default one, and damage that sound follows is left out.
+
     Only regular files, and nothing that they point to: a playlist cannot make us open other files or connections.
 
     Args:
@@ -38,8 +41,8 @@ class FileSource(Source):
         start: Seconds to leave out, the first time. What is then in mid-waveform is brought up in 5 ms.
 
     Raises:
-        ConfigurationError: missing, unreadable, empty, no audio in it, or none after ``start``. Damage further in is
-            a ``MediaError`` from ``read``, once everything before it was read.
+        ConfigurationError: missing, unreadable, empty, no audio in it, or none after ``start``. Damage up to the
+            end is a ``MediaError`` from ``read``, once everything before it was read.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, loop: bool = False, start: float = 0.0) -> None:
@@ -49,6 +52,7 @@ class FileSource(Source):
         self._samples = 0
         self._failure: MediaError | None = None
         self._container: av.container.InputContainer | None = None
+        self._stream: av.AudioStream | None = None
         self._check_file()
         try:
             self._frames = self._decode(*self._open(), start)
@@ -126,15 +130,13 @@ class FileSource(Source):
             raise ConfigurationError(f"{self._path} is empty: give a file with audio in it")
 
     def _open(self) -> tuple[av.container.InputContainer, av.AudioStream]:
-        # "file:" and the whitelist: a name or a playlist inside must not become a URL. Tags may be in any encoding.
-        self._container = av.open(
-            f"file:{self._path}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
-        )
-        if not self._container.streams.audio:
+        self._container = open_media(self._path)
+        self._stream = audio_stream(self._container)
+        if self._stream is None:
             raise self._no_audio()
         length = self._container.duration
         self._duration = None if length is None else length / av.time_base
-        return self._container, self._container.streams.audio[0]
+        return self._container, self._stream
 
     def _no_audio(self) -> ConfigurationError:
         return ConfigurationError(f"no audio in {self._path}: give a file that has some")
@@ -143,7 +145,7 @@ class FileSource(Source):
         self, container: av.container.InputContainer, stream: av.AudioStream, start: float
     ) -> Iterator[NDArray[np.int16]]:
         """Yield blocks of ``(n, 1)``; over and over when looping."""
-        decoded = container.decode(stream)
+        decoded = decode_audio(container, stream)
         first = next(decoded, None)
         if first is None:
             return
@@ -163,13 +165,12 @@ class FileSource(Source):
 
     def _seek(self, origin: float | None, at: float) -> tuple[Iterator[av.AudioFrame], int]:
         """Return frames that begin at or before ``at`` seconds, and how many samples of 48 kHz they are too early."""
-        container = self._container
-        if container is not None and origin is not None:
-            stream = container.streams.audio[0]
+        container, stream = self._container, self._stream
+        if container is not None and stream is not None and origin is not None:
             try:
                 # Rewinding costs 20 µs, opening anew 0.5 to 7 ms of the event loop.
                 container.seek(math.floor((origin + at - _PREROLL) / (stream.time_base or 1)), stream=stream)
-                frames = container.decode(stream)
+                frames = decode_audio(container, stream)
                 first = next(frames, None)
             except av.FFmpegError as exc:
                 logger.debug("%s cannot be sought in: %s", self._path, exc)
@@ -180,7 +181,7 @@ class FileSource(Source):
                     return chain([first], frames), max(0, round((origin + at - first.time) * VOICE.sample_rate))
         self._close_container()
         container, stream = self._open()
-        return container.decode(stream), round(at * VOICE.sample_rate)
+        return decode_audio(container, stream), round(at * VOICE.sample_rate)
 
 
 def _resampled(frames: Iterator[av.AudioFrame]) -> Iterator[NDArray[np.int16]]:

@@ -19,6 +19,7 @@ import av
 from ..errors import ConfigurationError, MediaError
 from ..formats import VOICE
 from .jitter import MediaPacket
+from .media_file import audio_stream, open_media
 from .opus import packet_samples
 from .readers import News, Readers
 
@@ -197,10 +198,7 @@ class OpusFile(PacketSource):
         try:
             if not Path(path).is_file():
                 raise ConfigurationError(f"{os.fspath(path)} is no file: give one with Opus in it")
-            # Neither a name nor a playlist inside must become a URL. Tags may be in any encoding.
-            self._container = av.open(
-                f"file:{os.fspath(path)}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
-            )
+            self._container = open_media(path)
         except (av.FFmpegError, OSError) as exc:
             why = getattr(exc, "strerror", None) or exc
             raise ConfigurationError(f"can't read {os.fspath(path)}: {why}") from exc
@@ -208,7 +206,9 @@ class OpusFile(PacketSource):
         if not found:
             self._container.close()
             raise ConfigurationError(f"no Opus in {os.fspath(path)}: play() encodes what is not")
-        self._stream = found[0]
+        # Of several, the one that players play.
+        default = audio_stream(self._container)
+        self._stream = next((stream for stream in found if stream is default), found[0])
         self._packets: Iterator[av.Packet[av.AudioStream]] = self._container.demux(self._stream)
         self._count = 0
         self._origin: float | None = None  # of the file's own times, on our line

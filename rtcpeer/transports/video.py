@@ -17,6 +17,7 @@ from aiortc import VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
+from ..audio.media_file import open_media
 from ..errors import ConfigurationError, MediaError
 
 TIME_BASE = fractions.Fraction(1, 90_000)
@@ -83,10 +84,7 @@ class VideoFile(VideoSource):
         try:
             if not Path(path).is_file():
                 raise ConfigurationError(f"{os.fspath(path)} is no file: give a video file")
-            # Neither a name nor a playlist inside must become a URL. Tags may be in any encoding.
-            self._container = av.open(
-                f"file:{os.fspath(path)}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
-            )
+            self._container = open_media(path)
         except (av.FFmpegError, OSError) as exc:
             why = getattr(exc, "strerror", None) or exc
             raise ConfigurationError(f"can't read {os.fspath(path)} as video: {why}") from exc

@@ -8,8 +8,10 @@ import av
 import numpy as np
 import pytest
 import spectrum
+from av.stream import Disposition
 from numpy.typing import NDArray
 
+from rtcpeer.audio.packets import OpusFile
 from rtcpeer.audio.sources import (
     FileSource,
     QueueSource,
@@ -262,6 +264,62 @@ def test_a_truncated_flac_is_heard_up_to_the_cut_and_then_fails(tmp_path: Path) 
     assert 40_000 < len(pcm) < 96_000
     assert np.array_equal(noise[: len(pcm)], pcm)
     source.close()
+
+
+def mp3(path: Path, pcm: NDArray[np.int16]) -> bytes:
+    return encode(path, "libmp3lame", "s16p", pcm).read_bytes()
+
+
+def test_mp3_files_that_were_joined_are_played_one_after_the_other(tmp_path: Path) -> None:
+    one = mp3(tmp_path / "one.mp3", sine(48_000, 1))
+    assert one.startswith(b"ID3")  # which stands in mid-stream now
+    (tmp_path / "three.mp3").write_bytes(3 * one)
+
+    pcm = read_all(FileSource(tmp_path / "three.mp3"))
+
+    assert len(read_all(FileSource(tmp_path / "one.mp3"))) * 2.9 < len(pcm)
+    assert abs(decibels(pcm[-48_000:-10_000])) < 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_damaged_mp3_is_played_to_its_end(tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    data = bytearray(mp3(tmp_path / "whole.mp3", np.concatenate([0 * sine(48_000, 1, 2.0), sine(48_000, 1)])))
+    rng = np.random.default_rng(seed)
+    hole = len(data) // 4
+    data[hole : hole + 2_000] = rng.bytes(2_000)
+    (tmp_path / "damaged.mp3").write_bytes(data)
+
+    pcm = read_all(FileSource(tmp_path / "damaged.mp3"))
+
+    assert len(pcm) > 2 * 48_000
+    assert abs(decibels(pcm[-40_000:-10_000])) < 0.5
+
+
+def test_of_several_audio_streams_the_default_one_is_played(tmp_path: Path) -> None:
+    path = tmp_path / "two.mka"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("libopus", rate=48_000, layout="mono") for _ in range(2)]
+        streams[0].disposition = 0
+        streams[1].disposition = Disposition.default
+        for stream, loudness in zip(streams, (0, 1), strict=True):
+            frame = av.AudioFrame.from_ndarray(loudness * sine(48_000, 1).T, format="s16", layout="mono")
+            frame.sample_rate = 48_000
+            for packet in (*stream.encode(frame), *stream.encode(None)):
+                container.mux(packet)
+
+    assert abs(decibels(read_all(FileSource(path)))) < 0.5
+    packets = OpusFile(path)
+    assert max(len(packet.payload) for packet in iter(packets.read, None)) > 20  # silence is 3 bytes
+    packets.close()
+
+
+def test_tags_in_another_encoding_do_not_keep_a_file_from_being_played(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "latin.wav", sine(48_000, 1), 48_000)
+    title = b"INFO" + b"INAM" + (6).to_bytes(4, "little") + b"caf\xe9\xff\0"
+    riff = path.read_bytes() + b"LIST" + len(title).to_bytes(4, "little") + title
+    path.write_bytes(riff[:4] + (len(riff) - 8).to_bytes(4, "little") + riff[8:])
+
+    assert 48_000 == len(read_all(FileSource(path)))
 
 
 @pytest.mark.parametrize("frequency", [440.0, 997.3])
