@@ -32,7 +32,7 @@ from .http import (
 )
 from .options import checked_id
 from .strict_json import load_object
-from .text import plain_text
+from .text import plain_text, read_base64
 from .websocket import WebSocketProtocol, check_socket_url, with_query
 
 _TOKEN_CLOSED = 4401
@@ -96,13 +96,13 @@ class Orbitali(WebSocketProtocol):
         match self.side, found:
             case Side.SERVER, {"type": "input_audio", "audio": str(audio)}:
                 assert self.audio_in is not None
-                yield AudioChunk(base64.b64decode(audio, validate=True), self.audio_in.format)
+                yield AudioChunk(read_base64(audio), self.audio_in.format)
             case Side.CLIENT, {"type": "output_audio", "audio": str(audio)}:
                 assert self.audio_out is not None
                 rate = found.get("sampleRate", self.audio_out.format.sample_rate)
                 if not isinstance(rate, int) or found.get("encoding", "pcm16") != "pcm16":
                     raise ValueError("not PCM")
-                yield AudioChunk(base64.b64decode(audio, validate=True), AudioFormat(rate))
+                yield AudioChunk(read_base64(audio), AudioFormat(rate))
             case _, {"type": "input_audio" | "output_audio"}:
                 raise ValueError("no audio in it")
             case Side.SERVER, {"type": "stop"}:

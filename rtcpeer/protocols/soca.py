@@ -45,7 +45,7 @@ from .http import (
 )
 from .options import checked_id, checked_name, one_of
 from .strict_json import load_object
-from .text import plain_text
+from .text import plain_text, read_base64
 from .websocket import WebSocketProtocol
 
 HELD = 512 * 1024
@@ -321,7 +321,7 @@ class Soca(WebSocketProtocol):
     def _hear_sentence(self, id: int, index: int, found: dict[str, Any]) -> Iterator[Said]:
         encoded, last = found.get("audioBase64"), found.get("isLastChunk") is True
         # Each piece by itself: joined base64 has padding in mid-text.
-        data = b"" if encoded is None else base64.b64decode(encoded, validate=True)
+        data = b"" if encoded is None else read_base64(encoded)
         text = found.get("contentStep")
         if text is not None and not isinstance(text, str):
             raise TypeError("contentStep is no text")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")  # but for those that are white space
@@ -19,3 +20,12 @@ def plain_text(raw: str) -> str:
     """
     text = " ".join(without_control(raw).split())
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def read_base64(text: str) -> bytes:
+    """Decode base64 (RFC 4648, 4); the padding at its end may be missing, as some encoders leave it out.
+
+    Raises:
+        ValueError: it is no base64.
+    """
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import spectrum
@@ -50,6 +52,29 @@ def test_whatever_comes_as_opus_is_decoded_or_refused(data: bytes):
     assert 1 == heard.shape[1]
 
 
-def test_half_a_sample_is_refused():
-    with pytest.raises(MediaError, match="3 bytes"):
-        CODECS["pcm16"][1](AudioFormat(24_000)).decode(b"abc")
+@given(cuts=st.lists(st.integers(0, 96_000), max_size=30), channels=st.sampled_from([1, 2]))
+def test_pcm_that_is_cut_anywhere_loses_nothing(cuts: list[int], channels: int):
+    tone = np.repeat(spectrum.tone(440.0, 1.0, 24_000), channels, axis=1)
+    data = tone.astype("<i2").tobytes()
+    edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
+    decoder = CODECS["pcm16"][1](AudioFormat(24_000, channels))
+
+    heard = [decoder.decode(data[start:end]) for start, end in pairwise(edges) if end > start]
+
+    assert np.array_equal(tone, np.concatenate(heard))
+
+
+def test_a_stray_byte_at_the_end_of_a_voice_does_not_make_noise_of_the_next():
+    tone = spectrum.tone(440.0, 0.5, 24_000)
+    decoder = CODECS["pcm16"][1](AudioFormat(24_000))
+    decoder.decode(tone.astype("<i2").tobytes() + b"\x55")
+
+    assert np.array_equal(tone, decoder.decode(tone.astype("<i2").tobytes()))
+
+
+def test_half_a_sample_at_the_end_of_a_stream_is_forgotten():
+    decoder = CODECS["pcm16"][1](AudioFormat(24_000))
+    decoder.decode(b"abc")
+    decoder.decode(b"")
+
+    assert [[1]] == decoder.decode(b"\x01\x00").tolist()

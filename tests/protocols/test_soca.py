@@ -307,7 +307,7 @@ def test_what_waits_for_the_end_of_a_sentence_is_bounded() -> None:
     "broken",
     [
         {"audioBase64": "???"},
-        {"audioBase64": "QQ"},
+        {"audioBase64": "Q"},
         {"audioBase64": 7},
         {"chunkIndex": "0"},
         {"sentenceId": None},
