@@ -62,7 +62,7 @@ class Plan:
         if self.api_key is not None and self.token is not None:
             raise ConfigurationError("give a key or a token, not both")
         if self.call and (self.url is None or (self.api_key is None and self.token is None)):
-            raise ConfigurationError("a call takes a service and a credential: give its URL, and --api-key or --token")
+            raise ConfigurationError("a call takes a service and a credential: give the URL and --api-key or --token")
         for name, value in (("API key", self.api_key), ("token", self.token)):
             if value is not None and not is_token(value):
                 raise ConfigurationError(f"the {name} is empty or has spaces or line breaks in it; is it whole?")
