@@ -114,12 +114,13 @@ class FarEnd:
 _NODE = "node"
 _OPUS = Npm("opusscript")
 _RTP = "gives and takes RTP: Opus is coded by libopus (opusscript)"
+_SILENT = f"{_RTP}. Closes its channel first: its `close()` tells the other side nothing"
 
 FAR_ENDS: Mapping[str, FarEnd] = {
     far_end.name: far_end
     for far_end in (
         FarEnd("libwebrtc", (_NODE, "wrtc.js"), [Npm("@roamhq/wrtc")], note="npm @roamhq/wrtc"),
-        FarEnd("werift", (_NODE, "werift.js"), [Npm("werift"), _OPUS], note=_RTP),
+        FarEnd("werift", (_NODE, "werift.js"), [Npm("werift"), _OPUS], note=_SILENT),
         FarEnd("libdatachannel", (_NODE, "node_datachannel.js"), [Npm("node-datachannel"), _OPUS], note=_RTP),
         FarEnd("chromium", (sys.executable, "chromium.py"), [Installed(("chromium", "--version"), "chromium")]),
         FarEnd("firefox", (sys.executable, "firefox.py"), [Installed(("firefox-esr", "--version"), "firefox-esr")]),
