@@ -429,7 +429,11 @@ class RtcLink(Link):
             return None
         ours, theirs = aiortc_compat.candidate_types(self._pc)
         return facts(self._remote, self._negotiated) | {
-            "candidates": {"local": dict(Counter(ours)), "remote": dict(Counter(theirs))},
+            "candidates": {
+                "local": dict(Counter(ours)),
+                "remote": dict(Counter(theirs)),
+                "pairs_left_out": aiortc_compat.pairs_left_out(self._pc),
+            },
             "dtls": aiortc_compat.dtls_facts(self._audio_in.transport),
         }
 

@@ -166,6 +166,23 @@ async def test_too_many_requests_are_429_and_the_peer_hears_how_long_to_wait(htt
             assert {"rate-limit": 6} == await response.json()
 
 
+async def test_without_a_good_token_an_offer_is_not_read(http):
+    candidates = [
+        {"candidate": f"candidate:1 1 udp 1 192.0.2.1 {port} typ host", "sdpMLineIndex": 0} for port in range(1, 102)
+    ]
+    offers = ((await offer_body())["offer"] | {"candidates": candidates}, {"sdp": "v=0" + "x" * 300_000})
+    async with MockServer() as mock:
+        for offer in offers:
+            found = []
+            for token in ("stolen", mock.tokens.issue(time.time()).value):
+                bearer = {"Authorization": f"Bearer {token}"}
+                body = {"offer": offer, "params": {}}
+                async with http.post(mock.url() + CALLS, json=body, headers=bearer) as response:
+                    found.append(response.status)
+
+            assert [401, 422] == found
+
+
 async def test_offer_that_asks_for_too_much_is_422_and_keeps_the_token_good(http):
     body = await offer_body()
     too_much = {"offer": body["offer"] | {"sdp": body["offer"]["sdp"] + "a=x\r\n" * 2000}, "params": {}}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aioice import stun
-from aiortc import RTCSessionDescription
+from aioice import Candidate, stun
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtcconfiguration import RTCBundlePolicy
 from calling import until
 from stock import LABEL, stock_peer
@@ -16,7 +18,8 @@ from stock import LABEL, stock_peer
 from rtcpeer.connecting import accept
 from rtcpeer.protocols import Orga, Side
 from rtcpeer.transports.aiortc_compat import checks
-from rtcpeer.transports.aiortc_compat.checks import AGAIN, CheckingProtocol
+from rtcpeer.transports.aiortc_compat.checks import AGAIN, PAIRS, CheckingProtocol
+from rtcpeer.transports.aiortc_compat.ice import ice_transports
 
 ADDRESS = ("192.0.2.1", 9)
 
@@ -31,6 +34,24 @@ class Wire(CheckingProtocol):
     def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
         assert addr == ADDRESS
         self.sent.append(bytes(message))
+
+
+@asynccontextmanager
+async def our_checks() -> AsyncIterator[tuple[Any, CheckingProtocol]]:
+    """A connection that is being checked, and one of its sockets."""
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    pc.addTransceiver("audio")
+    (transport,) = ice_transports(pc)
+    connection = transport._connection
+    checks.check_quickly(pc)
+    connection.remote_username, connection.remote_password = "theirs", "0123456789012345678901"
+    wire = Wire()
+    wire.local_candidate = Candidate("1", 1, "udp", 1, "127.0.0.1", 9, "host")
+    connection.check_start_task = lambda pair: None
+    try:
+        yield connection, wire
+    finally:
+        await pc.close()
 
 
 def binding() -> stun.Message:
@@ -61,6 +82,30 @@ async def test_a_first_check_that_was_lost_is_repeated_when_the_far_ends_comes(m
             await session.opened()
         finally:
             await session.close()
+
+
+def check_of_theirs(**attributes: Any) -> stun.Message:
+    found = binding()
+    found.attributes.update({"USERNAME": "a:b", "ICE-CONTROLLED": 1, **attributes})
+    return found
+
+
+async def test_checks_from_a_thousand_addresses_make_no_more_pairs_than_there_may_be():
+    async with our_checks() as (connection, wire):
+        for number in range(1000):
+            connection.check_incoming(check_of_theirs(PRIORITY=1), ("192.0.2.1", 10_000 + number), wire)
+        for _ in range(3):  # those that are known already are answered as ever
+            connection.check_incoming(check_of_theirs(PRIORITY=1), ("192.0.2.1", 10_000), wire)
+
+        assert PAIRS == len(connection._check_list)
+        assert 1000 - PAIRS == connection.checks.left_out
+
+
+async def test_a_check_without_a_priority_is_ignored():
+    async with our_checks() as (connection, wire):
+        connection.check_incoming(check_of_theirs(), ADDRESS, wire)
+
+        assert [] == connection._check_list
 
 
 async def test_a_far_end_that_checks_without_end_makes_us_repeat_ours_a_few_times_alone():

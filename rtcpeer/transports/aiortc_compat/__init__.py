@@ -17,7 +17,15 @@ from .consent import ask_for_life, watch_life, watch_send_errors
 from .direct import receive_directly
 from .dtls import compare_fingerprints, dtls_facts, take_any_certificate, why_dtls_failed
 from .gathering import gather_with
-from .ice import add_named_candidate, candidate_types, intercept_datagrams, mute, path_alive, selected_pair
+from .ice import (
+    add_named_candidate,
+    candidate_types,
+    intercept_datagrams,
+    mute,
+    pairs_left_out,
+    path_alive,
+    selected_pair,
+)
 from .relay_loop import relay_round_trip
 from .reports import AudioReports
 from .video import VideoReceiver, idle_until_track, watch_video_sender
@@ -45,6 +53,7 @@ __all__ = [
     "idle_until_track",
     "intercept_datagrams",
     "mute",
+    "pairs_left_out",
     "path_alive",
     "receive_directly",
     "relay_round_trip",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any
 
@@ -12,6 +13,8 @@ from aiortc import RTCPeerConnection
 
 from .ice import ice_transports
 from .turn import FIRST_RETRY
+
+logger = logging.getLogger(__name__)
 
 AGAIN = 3
 """How often a check under way is repeated because the other side's check has come."""
@@ -88,6 +91,9 @@ class _Checks:
         self._start = connection.check_start_task
         connection.check_start_task = self._check_start_task
         self._relays_from = 0.0
+        self.left_out = 0
+        """Pairs that were not checked, because there were too many."""
+        connection.checks = self
         connection.connect = self._connect
 
     def _check_incoming(self, message: stun.Message, addr: tuple[str, int], protocol: CheckingProtocol) -> None:
@@ -96,6 +102,7 @@ class _Checks:
         pairs = self._connection._check_list
         known = any(pair.protocol is protocol and pair.remote_addr == addr for pair in pairs)
         if not known and len(pairs) >= PAIRS:
+            self._leave_out(1)
             return
         self._on_check(message, addr, protocol)
         for pair in pairs:
@@ -105,6 +112,12 @@ class _Checks:
                 and pair.state == CandidatePair.State.IN_PROGRESS
             ):
                 protocol.check_again(addr)
+
+    def _leave_out(self, count: int) -> None:
+        if count > 0:
+            if not self.left_out:
+                logger.info("more than %d pairs of addresses: the rest is not checked", PAIRS)
+            self.left_out += count
 
     def _check_start_task(self, pair: CandidatePair) -> None:
         if not self._is_held(pair):
@@ -131,6 +144,7 @@ class _Checks:
         for candidate in connection._remote_candidates:
             connection._pair_remote_candidate(candidate)
         connection.sort_check_list()
+        self._leave_out(len(connection._check_list) - PAIRS)
         del connection._check_list[PAIRS:]  # those of the lowest priority
         connection._unfreeze_initial()
         self._relays_from = asyncio.get_running_loop().time() + DIRECT_HEAD_START

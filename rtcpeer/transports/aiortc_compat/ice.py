@@ -46,6 +46,11 @@ def selected_pair(pc: RTCPeerConnection) -> dict[str, str] | None:
     return None
 
 
+def pairs_left_out(pc: RTCPeerConnection) -> int:
+    """Return how many pairs of addresses were not checked, because there were too many."""
+    return sum(transport._connection.checks.left_out for transport in ice_transports(pc))
+
+
 def candidate_types(pc: RTCPeerConnection) -> tuple[list[str], list[str]]:
     """Return the types of our candidates and of the far end's, as far as they are known."""
     ours: list[str] = []
