@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
+from far_ends.chromium import FLAGS, GRANTED, NAMES
 from parts import AUDIBLE, DEADLINE, HERE
 
 if TYPE_CHECKING:
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
     from playwright.async_api import Page
 
 ORIGIN = "http://localhost:8000"
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",  # it does not start as root otherwise
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-)
 
 
 class Browser:
@@ -87,10 +75,10 @@ async def served(app: web.Application) -> AsyncIterator[str]:
 
 
 def _executable() -> str:
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    return executable
+    for name in NAMES:
+        if (executable := shutil.which(name)) is not None:
+            return executable
+    pytest.skip("Chromium is not installed: apt-get install chromium")
 
 
 @asynccontextmanager
@@ -103,7 +91,7 @@ async def _launched(executable: str | Path, origin: str, profile: Path, micropho
             profile,
             executable_path=executable,
             headless=False,  # Playwright's own headless is another browser
-            args=[*FLAGS, f"--use-file-for-fake-audio-capture={microphone}"],
+            args=[*FLAGS, GRANTED, f"--use-file-for-fake-audio-capture={microphone}"],
             timeout=DEADLINE * 1000,
         )
         try:
