@@ -358,7 +358,6 @@ async def test_far_end_that_says_nonsense_is_reported_counted_and_outlived():
         '{"type": "error"}',
         '{"type": "session.created"}',
         b"",
-        b"\x00\x00\x01",  # half a sample
     ]
     errors = json.dumps({"type": "error", "error": {"message": "Not now.", "type": "server_error"}})
     unknown = json.dumps({"type": "weather.changed"})
@@ -367,7 +366,6 @@ async def test_far_end_that_says_nonsense_is_reported_counted_and_outlived():
         stats = session.stats()
 
     assert len(nonsense) == stats["messages"]["messages_refused"]
-    assert 1 == stats["inbound_audio"]["packets_malformed"]
     assert [Closed("local")] == of_kind(session, Closed)
 
 

@@ -313,7 +313,7 @@ async def test_interrupting_here_drops_what_still_comes_of_that_turn_and_hears_t
         "[1, 2]",
         '{"type": "output_audio"}',
         '{"type": "output_audio", "audio": "%%%"}',
-        '{"type": "output_audio", "audio": "QUJD"}',  # three bytes
+        '{"type": "output_audio", "audio": "QUJDR"}',  # a fifth character stands for no byte
         '{"type": "output_audio", "audio": "QUI=", "sampleRate": 7}',
         '{"type": "output_audio", "audio": "QUI=", "encoding": "mp3"}',
         '{"type": "session.started", "callId": 7}',
