@@ -155,7 +155,7 @@ class Reception:
                 session, sdp = await accept(
                     speaker,
                     offer_fault(switchboard.faults, offer.sdp),
-                    ice=self._ice,
+                    ice=self._ice.toward(address),
                     open_timeout=self._open_timeout,
                     netem=netem,
                     netem_seed=next(switchboard.networks),

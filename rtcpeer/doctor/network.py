@@ -7,6 +7,7 @@ import errno
 import socket
 from pathlib import Path
 
+from ..protocols.http import is_loopback
 from ..transports.ice_options import IceOptions, interfaces
 from .finding import Finding
 
@@ -21,16 +22,17 @@ def local_addresses(ice: IceOptions) -> dict[str, list[str]]:
 def judge_addresses(found: dict[str, list[str]]) -> Finding:
     """Say what addresses these are."""
     every = [address for addresses in found.values() for address in addresses]
-    if not every:
+    six = sum(":" in address for address in every)
+    if all(is_loopback(address) for address in every):
         return Finding(
             name="addresses",
-            status="fail",
-            detail="none but the loopback's",
-            advice="WebRTC has no way out: bring an interface up, or, to call this machine itself alone, "
-            "ip address add 10.99.0.1/32 dev lo",
-            figures={"interfaces": found, "ipv4": 0, "ipv6": 0},
+            status="warn" if every else "fail",
+            detail=f"none but the loopback's, {', '.join(every)}" if every else "none, not even the loopback's",
+            advice="only this machine itself can be called: bring an interface up to call another"
+            if every
+            else "WebRTC has no way out: bring an interface up",
+            figures={"interfaces": found, "ipv4": len(every) - six, "ipv6": six},
         )
-    six = sum(":" in address for address in every)
     detail = "; ".join(f"{name} {', '.join(addresses)}" for name, addresses in found.items())
     return Finding(
         name="addresses",

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -93,7 +94,7 @@ class RtcOpening(Opening):
         return RtcLink(
             self._protocol,
             session,
-            ice=options.ice,
+            ice=options.ice.toward(urlsplit(options.url).hostname or ""),
             netem=options.netem,
             netem_seed=options.netem_seed,
             decode=session.decodes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
 import json
 import math
 import re
@@ -220,6 +221,16 @@ def service_url(base_url: str, path: str) -> str:
     if not usable or parts.query or parts.fragment:
         raise ConfigurationError(wanted)
     return base_url.rstrip("/") + path
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine and nobody else can reach it; ``""``, every address, is not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def socket_url(base_url: str, path: str) -> str:

@@ -8,7 +8,6 @@ the first request that is counted.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
 import ssl
@@ -20,6 +19,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from ..errors import ConfigurationError
+from ..protocols.http import is_loopback as is_loopback
 from .rate_limit import Network, caller, is_trusted
 from .refusals import Refusals
 
@@ -192,16 +192,6 @@ def came_by_loopback(request: web.Request) -> bool:
     transport = request.transport
     at = transport.get_extra_info("sockname") if transport is not None else None
     return isinstance(at, tuple) and is_loopback(at[0])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on ``host``; ``""`` is every address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _full(peer: str | None, http: web.Server, limits: Limits) -> str | None:

@@ -74,7 +74,8 @@ def caller(peer: str | None, forwarded_for: str | None = None, trusted: Sequence
         if nearer is None:
             break
         found = nearer
-    return str(found) if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
+    alone = found.version == 4 or found.is_loopback
+    return str(found) if alone else str(ipaddress.ip_network((found, 64), strict=False))
 
 
 def is_trusted(

@@ -9,12 +9,13 @@ import random
 import socket
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ifaddr
 
 from ..errors import ConfigurationError
+from ..protocols.http import is_loopback
 from .gathering import GATHER_TIMEOUT, IcePolicy
 from .ice_servers import PortsExhausted
 
@@ -32,6 +33,8 @@ class IceOptions:
     interface: str | None = None
     udp_ports: tuple[int, int] | None = None
     advertise_ip: str | None = None
+    loopback: bool = False
+    """The far end is on this machine: take the loopback address beside the others."""
     trust: ssl.SSLContext | None = None
     """For TURN over TLS; ``None``: the system's CAs."""
 
@@ -96,12 +99,17 @@ class IceOptions:
     def addresses(self) -> list[str]:
         """Return the local addresses to use now; without ``interface`` every one but loopback and link-local.
 
+        Loopback comes last, where ``loopback`` asks for it or there is no other.
+
         Raises:
             ConfigurationError: there is no such interface, or none that has an address.
         """
         found = interfaces()
         if self.interface is None:
-            return [each for addresses in found.values() for each in addresses if each not in ("127.0.0.1", "::1")]
+            every = [each for addresses in found.values() for each in addresses]
+            others = [each for each in every if not is_loopback(each)]
+            own = sorted((each for each in every if is_loopback(each)), key=_version)[:1]
+            return [*others, *own] if self.loopback or not others else others
         if self.interface in found:
             return found[self.interface]
         try:
@@ -112,6 +120,14 @@ class IceOptions:
             return [wanted]
         there = "; ".join(f"{name} ({_list_of(addresses)})" for name, addresses in found.items())
         raise ConfigurationError(f"interface={self.interface!r} has no address here; there are: {there or 'none'}")
+
+    def toward(self, host: str) -> IceOptions:
+        """Return the same for a far end that is at ``host``: one on this machine is reached over loopback, too.
+
+        What is on another machine must not be sent to its own loopback address, and so is not offered ours.
+        """
+        chosen = self.interface is not None or self.advertise_ip is not None
+        return self if chosen or not is_loopback(host) else replace(self, loopback=True)
 
     def advertised(self, address: str) -> str:
         """Return the address to put into the host candidate of a local address."""
@@ -195,6 +211,11 @@ def interfaces() -> dict[str, list[str]]:
         if addresses:
             found[adapter.nice_name] = addresses
     return found
+
+
+def may_reach(local: str, remote: str) -> bool:
+    """Whether a datagram from one address can get to the other: from loopback, only to this machine."""
+    return is_loopback(remote) or not is_loopback(local)
 
 
 def _version(address: str) -> int:

@@ -141,11 +141,15 @@ def test_a_key_in_the_environment_is_told_by_its_name_alone():
 # Network
 
 
-def test_a_machine_with_loopback_alone_fails():
-    found = network.judge_addresses({})
+def test_a_machine_with_loopback_alone_can_call_itself():
+    found = network.judge_addresses({"lo": ["127.0.0.1"]})
 
-    assert found.status == "fail"
-    assert "dev lo" in found.advice
+    assert ("warn", 1) == (found.status, found.figures["ipv4"])
+    assert "only this machine itself" in found.advice
+
+
+def test_a_machine_without_any_address_fails():
+    assert "fail" == network.judge_addresses({}).status
 
 
 def test_addresses_are_told_by_interface():

@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 import pytest
 
 from rtcpeer.errors import ConfigurationError
-from rtcpeer.transports.ice_options import IceOptions, read_port_range
+from rtcpeer.transports.ice_options import IceOptions, may_reach, read_port_range
 from rtcpeer.transports.ice_servers import PortsExhausted
 
 
@@ -34,6 +34,45 @@ def test_an_interface_is_chosen_by_name_and_by_address_loopback_too():
     assert "127.0.0.1" in IceOptions.of(interface="lo").addresses()
     assert ["127.0.0.1"] == IceOptions.of(interface="127.0.0.1").addresses()
     assert "127.0.0.1" not in IceOptions.of().addresses()
+
+
+LAN = {"eth0": ["192.0.2.1", "2001:db8::1"], "lo": ["127.0.0.1", "::1"]}
+
+
+@pytest.mark.parametrize(
+    ("there", "host", "used"),
+    [
+        (LAN, "service.example", ["192.0.2.1", "2001:db8::1"]),
+        (LAN, "192.0.2.1", ["192.0.2.1", "2001:db8::1"]),
+        (LAN, "localhost", ["192.0.2.1", "2001:db8::1", "127.0.0.1"]),
+        (LAN, "127.0.0.1", ["192.0.2.1", "2001:db8::1", "127.0.0.1"]),
+        (LAN, "::1", ["192.0.2.1", "2001:db8::1", "127.0.0.1"]),
+        ({"lo": ["127.0.0.1", "::1"]}, "service.example", ["127.0.0.1"]),
+        ({"lo": ["::1"]}, "::1", ["::1"]),
+        ({"lo": ["10.99.0.1", "127.0.0.1"]}, "service.example", ["10.99.0.1"]),
+        ({}, "localhost", []),
+    ],
+)
+def test_loopback_is_used_toward_this_machine_and_where_there_is_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, there: dict[str, list[str]], host: str, used: list[str]
+):
+    monkeypatch.setattr("rtcpeer.transports.ice_options.interfaces", lambda: there)
+
+    assert used == IceOptions.of().toward(host).addresses()
+
+
+def test_what_was_chosen_is_used_toward_this_machine_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("rtcpeer.transports.ice_options.interfaces", lambda: LAN)
+
+    assert LAN["eth0"] == IceOptions.of(interface="eth0").toward("localhost").addresses()
+    assert LAN["eth0"] == IceOptions.of(advertise_ip="203.0.113.5").toward("localhost").addresses()
+
+
+def test_from_loopback_only_this_machine_is_asked():
+    assert may_reach("127.0.0.1", "127.0.0.1")
+    assert may_reach("192.0.2.1", "127.0.0.1")
+    assert may_reach("192.0.2.1", "203.0.113.9")
+    assert not may_reach("127.0.0.1", "203.0.113.9")
 
 
 def test_an_advertised_address_stands_for_those_of_its_family():

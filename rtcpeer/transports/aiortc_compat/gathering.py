@@ -17,9 +17,10 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from aiortc import RTCPeerConnection
 
 from ...errors import IceError
+from ...protocols.http import is_loopback
 from .. import resolving
 from ..gathering import Gathering
-from ..ice_options import IceOptions
+from ..ice_options import IceOptions, may_reach
 from ..ice_servers import IceUrl, PortsExhausted, ServerOutcome, in_order, silent
 from .asking import explained
 from .checks import CheckingProtocol
@@ -28,6 +29,8 @@ from .turn import Address, allocate, reflexive_address
 
 logger = logging.getLogger(__name__)
 
+_SECOND_CHOICE = 65534
+"""The local preference of other addresses where there is loopback, whose own is 65535."""
 ENDLESS = 30
 """Repetitions of a question: gathering ends before them."""
 
@@ -141,6 +144,9 @@ class _Gatherer:
             self._hosts.append(host)
             shown, port = self._options.advertised(address), sock.getsockname()[1]
             host.local_candidate = self._candidate("host", address, (shown, port))
+            if self._options.loopback and not is_loopback(address):
+                # RFC 8445, 5.1.2.1: the local preference says which of several addresses is the best.
+                host.local_candidate.priority = candidate_priority(self._component, "host", _SECOND_CHOICE)
             self._found.append(host.local_candidate)
         if exhausted is not None and not self._hosts:
             raise IceError(
@@ -167,7 +173,8 @@ class _Gatherer:
         questions = [
             self._ask_from(host, server, asked[version])
             for host in self._hosts
-            if (version := 6 if ":" in host.transport.get_extra_info("sockname")[0] else 4) in asked
+            if (version := 6 if ":" in (local := host.transport.get_extra_info("sockname")[0]) else 4) in asked
+            and may_reach(local, asked[version][0])
         ]
         if not questions:
             raise OSError
