@@ -9,7 +9,6 @@ that a killed process leaves them readable up to the last second.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from .audio.packets import OpusPacket
 from .audio.received import PacketRecorder
 from .audio.recorder import Recorder
 from .errors import ConfigurationError, MediaError
+from .escaping import readable_json
 from .event_log import Entry
 from .events import Closed, ErrorReported, TurnMeasured
 from .formats import VOICE
@@ -34,9 +34,6 @@ from .transports.video import FrameTimeline
 logger = logging.getLogger(__name__)
 
 RecordFormat = Literal["ogg", "wav", "mka"]
-
-# Half a surrogate pair, from a server that cut a text amid an emoji, stays the JSON escape it came as.
-_UTF8: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
 
 
 class CallFolder:
@@ -68,8 +65,8 @@ class CallFolder:
             raise ConfigurationError(f"{self.path} holds a call already: give another folder, or move that one")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._events = (self.path / "events.jsonl").open("w", **_UTF8)
-            self._stats = (self.path / "stats.jsonl").open("w", **_UTF8)
+            self._events = (self.path / "events.jsonl").open("w", encoding="utf-8")
+            self._stats = (self.path / "stats.jsonl").open("w", encoding="utf-8")
         except OSError as exc:
             raise ConfigurationError(f"can't write to {self.path}: {exc.strerror}; give another folder") from exc
         self._recorder: Recorder | None = None
@@ -157,7 +154,7 @@ class CallFolder:
 
     def _append(self, file: Any, line: dict[str, Any]) -> None:
         try:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(readable_json(line) + "\n")
             file.flush()
         except (OSError, ValueError) as exc:
             # The call matters more than its log; the recorder reports a full disk as an event.
@@ -193,7 +190,7 @@ class CallFolder:
         }
         unfinished = self.path / "call.json.part"
         try:
-            unfinished.write_text(json.dumps(call, indent=2, ensure_ascii=False) + "\n", **_UTF8)
+            unfinished.write_text(readable_json(call, indent=2) + "\n", encoding="utf-8")
             # Renamed into place: whoever reads it never sees half of it.
             unfinished.replace(self.path / "call.json")
         except OSError as exc:

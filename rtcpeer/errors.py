@@ -21,12 +21,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from .escaping import escaped
+
 
 class RtcPeerError(Exception):
     """Base class; ``except RtcPeerError`` catches everything we raise on purpose."""
 
     phase: ClassVar[str] = "call"
     retryable: bool = False
+
+    def __init__(self, *args: object) -> None:
+        # A stranger's words in it must not steer the terminal that it is printed on.
+        super().__init__(*(escaped(each) if isinstance(each, str) else each for each in args))
 
 
 class ConfigurationError(RtcPeerError, ValueError):
@@ -85,7 +91,7 @@ class ConnectionLost(RtcPeerError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason: str = self.args[0]
 
 
 class ProtocolError(RtcPeerError):

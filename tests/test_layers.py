@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for package in ("rtcpeer", "signaling") for path in (ROOT / package).rglob("*.py"))
 
-BOTTOM = {"said", "errors", "events", "commands", "formats", "stats", "reconnect", "netem"}
+BOTTOM = {"said", "errors", "events", "commands", "formats", "escaping", "stats", "reconnect", "netem"}
 # Prefix → rank, and the foreign packages that layer may use. The longest prefix decides.
 LAYERS: dict[str, tuple[int, set[str]]] = {
     **{f"rtcpeer.{name}": (0, set[str]()) for name in BOTTOM},

@@ -6,7 +6,6 @@ same lines, nothing that moves.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..errors import ConfigurationError
+from ..escaping import escaped, readable_json
 from ..event_log import Entry
 from ..events import (
     Closed,
@@ -70,17 +70,17 @@ class CallConsole:
             session.tap(self._on_frame)
 
     def say(self, line: str) -> None:
-        """Print a line of our own."""
+        """Print a line; what of it comes from the far end does not steer the terminal."""
         try:
-            self._console.print(Text(line), soft_wrap=True)
+            self._console.print(Text(escaped(line)), soft_wrap=True)
         except (OSError, SystemExit):  # the latter is what rich makes of a broken pipe
             self._console.quiet = True
 
     def _print(self, entry: Entry) -> None:
-        line = json.dumps({"t": entry.t} | entry.said.to_dict(), ensure_ascii=False) + "\n"
+        line = readable_json({"t": entry.t} | entry.said.to_dict()) + "\n"
         try:
-            # JSON is UTF-8 whatever the locale is (RFC 8259, 8.1); half a surrogate pair stays the escape it came as.
-            sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
+            # JSON is UTF-8 whatever the locale is (RFC 8259, 8.1).
+            sys.stdout.buffer.write(line.encode())
             sys.stdout.buffer.flush()
         except OSError as exc:
             # Nobody gets the events any more, as after `| head`: end the call as if told to.
@@ -121,9 +121,7 @@ class CallConsole:
                 line = f"closed ({reason}){': ' + detail if detail else ''}"
             case _:
                 return
-        # A terminal's control characters must not come from the far end.
-        shown = "".join(character if character.isprintable() else " " for character in line)
-        self.say(f"{entry.t:8.2f}  {shown}")
+        self.say(f"{entry.t:8.2f}  {line}")
 
     def _on_frame(self, position: int, ours: NDArray[np.int16], theirs: NDArray[np.int16]) -> None:
         for side, pcm in enumerate((ours, theirs)):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigurationError, MediaError
+from ..escaping import escaped
 from .signals import run_until_signal
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _print(diagnosis: Diagnosis, console: Console) -> None:
             if finding.name in ("stun", "turn") and finding.target
             else finding.detail
         )
-        table.add_row(finding.name, Text(word, style), Text(_plain(shown)))
+        table.add_row(finding.name, Text(word, style), Text(escaped(shown)))
     console.print(table)
     problems = [finding for finding in diagnosis if finding.status in ("fail", "warn")]
     if problems:
@@ -162,7 +163,7 @@ def _advice(finding: Finding) -> list[tuple[str, str]]:
     # Of this machine the table says enough; of what is far away, or broken, one wants all in one line.
     known = finding.status == "warn" and not finding.target
     said = finding.advice if known else f"{finding.detail}; {finding.advice}"
-    return [(word, style), (_plain(f" {name}: {said}"), "")]
+    return [(word, style), (escaped(f" {name}: {said}"), "")]
 
 
 def _is_server(finding: Finding) -> bool:
@@ -176,11 +177,6 @@ def _verdict(problems: Sequence[Finding]) -> str:
         return "All that was checked works."
     words = [f"{count} {word}" for count, word in ((failed, "failed"), (warned, "to look at")) if count]
     return f"{', '.join(words)}."
-
-
-def _plain(text: str) -> str:
-    """A terminal's control characters must not come from the far end."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _typed(context: typer.Context, name: str, value: str | None) -> str | None:

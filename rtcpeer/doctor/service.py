@@ -22,6 +22,7 @@ import aiohttp
 from ..errors import AuthError, SignalingError
 from ..protocols.base import VoiceProtocol
 from ..protocols.http import IceServer
+from ..protocols.redaction import redact
 from ..protocols.rtc import RtcProtocol
 from ..transports.http import environment_proxy, exchange, explain, open_pool, redact_url
 from .checks import Check, run_check
@@ -112,14 +113,8 @@ class Service:
 
     def _without_credentials(self, finding: Finding) -> Finding:
         """Services are known to quote the key they refuse."""
-        for secret in (self._api_key, self._token):
-            if secret:
-                finding = replace(
-                    finding,
-                    detail=finding.detail.replace(secret, "[credential]"),
-                    advice=finding.advice.replace(secret, "[credential]"),
-                )
-        return finding
+        secrets = (self._api_key, self._token)
+        return replace(finding, detail=redact(finding.detail, secrets), advice=redact(finding.advice, secrets))
 
     # What it says
 

@@ -90,6 +90,8 @@ class SocketOpening(Opening):
             netem_seed=options.netem_seed,
             predecessor=self._predecessor,
             watchdog=options.watchdog,
+            # Some are sent in a message, and not with the request.
+            secrets=[*dialled.secrets, ticket.token, options.api_key],
         )
 
     async def _ask_for_ticket(self) -> Ticket:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
+from .text import LONGEST_ID
 
 Check = Callable[[str, object], object]
 
@@ -24,8 +25,8 @@ def checked_text(name: str, value: object) -> str:
 
 
 def checked_name(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise bad(name, value, "a name")
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > LONGEST_ID:
+        raise bad(name, value, f"a name of {LONGEST_ID} characters at most")
     return value
 
 
@@ -33,6 +34,8 @@ def checked_id(name: str, value: object) -> str:
     """An id that becomes one part of a path: what could lead elsewhere is refused (RFC 3986, 3.3)."""
     if not isinstance(value, str) or not value.isascii() or not value.replace("-", "").replace("_", "").isalnum():
         raise bad(name, value, "an id of letters, digits, - and _")
+    if len(value) > LONGEST_ID:
+        raise bad(name, value[:20] + "…", f"an id of {LONGEST_ID} characters at most")
     return value
 
 

@@ -32,7 +32,7 @@ from .http import (
 )
 from .options import checked_id
 from .strict_json import load_object
-from .text import plain_text, read_base64
+from .text import plain_text, read_base64, read_id
 from .websocket import WebSocketProtocol, check_socket_url, with_query
 
 _TOKEN_CLOSED = 4401
@@ -108,10 +108,7 @@ class Orbitali(WebSocketProtocol):
             case Side.SERVER, {"type": "stop"}:
                 yield Stop()
             case Side.CLIENT, {"type": "session.started"}:
-                call = found.get("callId", "")
-                if not isinstance(call, str) or not call.isprintable():
-                    raise TypeError("callId is no printable text")
-                yield SessionStarted(call)
+                yield SessionStarted(read_id(found.get("callId", ""), name="callId", may_be_empty=True))
             case Side.CLIENT, {"type": "clear"}:
                 yield Interrupted(0.0, "clear")
             case Side.CLIENT, {"type": "transcript", "role": "user", "text": str(raw)}:
@@ -133,7 +130,7 @@ class Orbitali(WebSocketProtocol):
                 wanted = rest.get("protocol")
                 return Ticket(
                     token=token,
-                    url=check_socket_url(url, base_url),
+                    url=check_socket_url(url, base_url, domain="orbitali.ai"),
                     expires_at=parse_time(rest.get("expiresAt")),
                     audio_in=_audio_format(wanted, "inputAudio"),
                     audio_out=_audio_format(wanted, "outputAudio"),

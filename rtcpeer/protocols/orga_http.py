@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -33,6 +34,7 @@ from .http import (
 )
 from .rtc import RtcProtocol
 from .strict_json import load_json
+from .text import read_id
 
 PATHS = {
     "token": "/v1/realtime/client-secrets",
@@ -127,11 +129,12 @@ class OrgaHttp(RtcProtocol):
     def parse_answer(cls, response: HttpResponse) -> Answer:
         match _content(response, "call"):
             case {
-                "conversation_id": str(conversation_id),
+                "conversation_id": id,
                 "answer": {"sdp": str(sdp), **rest},
-            } if conversation_id and sdp.startswith("v=0") and rest.get("type", "answer") == "answer":
-                return Answer(sdp, conversation_id)
-        raise RemoteProtocolError("calls: the server's answer lacks conversation_id or an SDP answer")
+            } if sdp.startswith("v=0") and rest.get("type", "answer") == "answer":
+                with suppress(TypeError):
+                    return Answer(sdp, read_id(id))
+        raise RemoteProtocolError("calls: the server's answer lacks a usable conversation_id or an SDP answer")
 
     @classmethod
     def parse_offer(cls, request: HttpRequest, *, strict: bool = False) -> Offer:

@@ -19,7 +19,7 @@ from ..said import Said
 from .base import Message, Side, VoiceProtocol
 from .options import Check, bad, check_options, checked_name, checked_text
 from .strict_json import load_object
-from .text import plain_text, without_control
+from .text import plain_text, read_id, without_control
 
 MODALITIES = ("audio", "video")
 VOICES = frozenset(
@@ -112,11 +112,11 @@ class OrgaMessages(VoiceProtocol):
         match self.side, name:
             case Side.CLIENT, "session.created":
                 details = {**_object(found, "session")}
-                session_id = _identifier(details.pop("id"))
+                session_id = read_id(details.pop("id"))
                 details.pop("object", None)
                 yield SessionStarted(session_id, details)
             case Side.CLIENT, "conversation.created":
-                yield ConversationStarted(_identifier(_object(found, "conversation")["id"]))
+                yield ConversationStarted(read_id(_object(found, "conversation")["id"]))
             case Side.CLIENT, "conversation.item.input_audio_transcription.completed":
                 raw = _first_text(found, "transcript", "text", "message")
                 yield TranscriptCompleted("user", readable(raw), raw)
@@ -161,12 +161,6 @@ def _object(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = found[name]
     if not isinstance(value, dict):
         raise TypeError(f"{name} is no object")
-    return value
-
-
-def _identifier(value: object) -> str:
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise TypeError("an id is no printable text")
     return value
 
 

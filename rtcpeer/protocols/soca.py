@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -45,7 +46,7 @@ from .http import (
 )
 from .options import checked_id, checked_name, one_of
 from .strict_json import load_object
-from .text import plain_text, read_base64
+from .text import plain_text, read_base64, read_id
 from .websocket import WebSocketProtocol
 
 HELD = 512 * 1024
@@ -269,9 +270,7 @@ class Soca(WebSocketProtocol):
     def _decode_as_client(self, found: dict[str, Any]) -> Iterator[Said]:
         match found:
             case {"type": "ready"}:
-                name = found.get("session_id", "")
-                if not isinstance(name, str) or not name.isprintable():
-                    raise TypeError("session_id is no printable text")
+                name = read_id(found.get("session_id", ""), name="session_id", may_be_empty=True)
                 self.session_id = name or self.session_id
             case {"type": "stt.ready"}:
                 yield SessionStarted(self.session_id)
@@ -385,8 +384,9 @@ class Soca(WebSocketProtocol):
     @classmethod
     def parse_session(cls, response: HttpResponse, base_url: str) -> Ticket:
         match json_answer(response, "session", credential="API key"):
-            case {"data": {"session_id": str(name)}, **rest} if name and name.isprintable():
-                return Ticket(session_id=name, issued_at=parse_time(rest.get("message")))
+            case {"data": {"session_id": name}, **rest}:
+                with suppress(TypeError):
+                    return Ticket(session_id=read_id(name), issued_at=parse_time(rest.get("message")))
         raise RemoteProtocolError("session: the server's answer has no usable session_id")
 
     @classmethod

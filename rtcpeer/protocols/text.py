@@ -8,6 +8,19 @@ import re
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")  # but for those that are white space
 
 
+LONGEST_ID = 200
+"""Characters of an id that comes from the network; UUIDs have 36."""
+
+
+def read_id(value: object, *, name: str = "an id", may_be_empty: bool = False) -> str:
+    """Return an id that the far end gave. Raises TypeError: it is none that a log or a file could hold."""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_ID:
+        raise TypeError(f"{name} is no printable text of {LONGEST_ID} characters at most")
+    if not value and not may_be_empty:
+        raise TypeError(f"{name} is empty")
+    return value
+
+
 def without_control(raw: str) -> str:
     """Leave out control characters, which could steer a terminal."""
     return _CONTROL.sub("", raw)

@@ -214,10 +214,14 @@ def with_query(url: str, **values: object) -> str:
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 
-def check_socket_url(url: str, base_url: str) -> str:
+def check_socket_url(url: str, base_url: str, *, domain: str | None = None) -> str:
     """Return a socket URL that a service gave, if it stays with the service.
 
-    The host must be the service's own or a sibling (agent.example.com for api.example.com), and TLS is not given up.
+    The host must be the service's own, and TLS is not given up.
+
+    Args:
+        domain: The vendor's, whose hosts may send to one another. Of any other nobody here knows whose it is: to a
+            stranger's a.github.io every b.github.io would be a sibling.
 
     Raises:
         RemoteProtocolError: it leads elsewhere.
@@ -232,8 +236,7 @@ def check_socket_url(url: str, base_url: str) -> str:
     if parts.scheme not in allowed or not host or parts.username is not None or not url.isprintable():
         raise RemoteProtocolError(f"the server gave a socket URL that is no {' or '.join(allowed)} URL")
     ours = base.hostname or ""
-    _, _, domain = ours.partition(".")
-    sibling = "." in domain and not ours.replace(".", "").isdigit() and host.endswith(f".{domain}")
+    sibling = domain is not None and ours.endswith(f".{domain}") and host.endswith(f".{domain}")
     if host != ours and not sibling:
         raise RemoteProtocolError(f"the server at {ours} gave a socket URL at {for_display(host)}: not its own")
     return url

@@ -18,6 +18,7 @@ import aiohttp
 
 from ..errors import ConfigurationError, SignalingError
 from ..protocols.http import HttpRequest, HttpResponse
+from ..protocols.redaction import credentials_of, redact
 from .resolving import Resolver
 
 MAX_BODY = 1 << 20
@@ -108,6 +109,7 @@ async def exchange(
         ConfigurationError: the URL or a header can't be sent.
     """
     place = redact_url(request.url)
+    secrets = credentials_of(request.url, request.headers.items())
     if any(c in value for value in request.headers.values() for c in "\r\n\0"):
         # aiohttp would say "potential header injection"; a key read from a file with its last line break is likelier.
         raise ConfigurationError(f"{place}: a request header holds a line break; is the key or token whole?")
@@ -127,9 +129,13 @@ async def exchange(
             ) as response,
         ):
             if response.status in _REDIRECTS:
-                target = redact_url(urljoin(request.url, response.headers.get("location", "")))
+                target = redact(redact_url(urljoin(request.url, response.headers.get("location", ""))), secrets)
                 raise SignalingError(f"{place} redirects to {target}: use that URL", status=response.status)
-            return HttpResponse(response.status, _headers(response), await _body(response, place))
+            body = await _body(response, place)
+            if not response.ok:
+                # Errors repeat what it says. Latin-1 brings every other byte through unchanged.
+                body = redact(body.decode("latin-1"), secrets).encode("latin-1")
+            return HttpResponse(response.status, _headers(response), body)
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         failure, cause = explain(exc, request.url, timeout), redacted(exc)
     # Outside the handler: __context__ would keep aiohttp's error, and with it the URL and the headers.

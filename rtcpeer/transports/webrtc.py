@@ -32,6 +32,7 @@ from ..audio.jitter import MediaPacket, Playout, PlayoutFrame
 from ..audio.level import Level, level_of
 from ..audio.packets import OpusPacket, StreamTimeline
 from ..errors import ConnectionLost, IceError, LocalProtocolError, RemoteProtocolError, RtcPeerError, Unsupported
+from ..escaping import escaped
 from ..events import DtmfReceived, ErrorReported
 from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
@@ -253,7 +254,7 @@ class RtcLink(Link):
         return sdp
 
     async def _set_remote(self, remote: RemoteDescription, kind: Literal["offer", "answer"]) -> None:
-        logger.debug("remote description, as it is read:\n%s", remote.sdp)
+        logger.debug("remote description, as it is read:\n%s", escaped(remote.sdp, keep="\r\n"))
         if remote.passed_over:
             logger.info("not used of the far end's SDP: %s", counted(remote.passed_over))
         try:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import aiohttp
@@ -23,10 +24,11 @@ from ..audio.level import Level
 from ..audio.turn_playout import TurnPlayout
 from ..commands import Ping, Stop
 from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerError
-from ..events import ErrorReported, Interrupted, Pong, SessionStarted
+from ..events import ErrorReported, Interrupted, Pong, SessionStarted, Unknown
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import AudioChunk, Message, Side
 from ..protocols.http import RequestRefused, SocketClosing, for_display
+from ..protocols.redaction import redact
 from ..protocols.websocket import WebSocketProtocol
 from ..said import Said
 from ..stats import OutboundAudioStats
@@ -73,8 +75,10 @@ class WebSocketLink(Link):
         netem_seed: int | str = 0,
         predecessor: WebSocketLink | None = None,
         watchdog: Watchdog | None = WATCHFUL,
+        secrets: Sequence[str | None] = (),
     ) -> None:
         self.protocol = protocol
+        self._secrets = secrets
         self._listener = listener
         self._socket = socket
         self._abort = abort
@@ -316,7 +320,10 @@ class WebSocketLink(Link):
             case Pong():
                 self._heartbeat.answered()
             case ErrorReported():
+                said = replace(said, message=redact(said.message, self._secrets))
                 self._last_error = said.message
+            case Unknown():
+                said = replace(said, data=redact(said.data, self._secrets))
             case Interrupted():
                 everything = self.protocol.profile.interrupt == "flush-all"
                 played = self._turns.interrupt(self.protocol.generation, self._loop.time(), everything=everything)
@@ -469,7 +476,7 @@ class WebSocketLink(Link):
         self._gone = True
         if self._ended:
             return
-        error = self.protocol.closing_error(closing.code, closing.reason)
+        error = self.protocol.closing_error(closing.code, redact(closing.reason, self._secrets))
         if error is None:
             self._end("remote", "the far end closed the socket")
             return

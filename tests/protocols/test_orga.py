@@ -424,6 +424,15 @@ def test_a_page_gets_no_ice_server_that_its_browser_would_refuse_the_list_for() 
     assert [{"urls": ["stun:ok"]}] == json.loads(response.body)["iceServers"]
 
 
+@pytest.mark.parametrize("id", ["\u202e", "a\x1bb", "x" * 201, "", 3, None])
+def test_an_id_that_no_log_could_hold_is_malformed(id: object) -> None:
+    with pytest.raises(RemoteProtocolError, match="conversation_id"):
+        Orga.parse_answer(answer(200, {"conversation_id": id, "answer": {"sdp": "v=0"}}))
+    for message in ({"type": "session.created", "session": {"id": id}},):
+        with pytest.raises(RemoteProtocolError):
+            Orga(Side.CLIENT).receive(json.dumps(message))
+
+
 def test_no_ice_server_at_all_is_fine() -> None:
     assert Orga.parse_ice(answer(200, {"iceServers": []})) == ()
 

@@ -23,7 +23,7 @@ from rtcpeer.protocols.websocket import check_socket_url, with_query
     ],
 )
 def test_a_socket_of_the_services_own_is_trusted(url: str, base: str):
-    assert url == check_socket_url(url, base)
+    assert url == check_socket_url(url, base, domain="orbitali.ai")
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,18 @@ def test_a_socket_of_the_services_own_is_trusted(url: str, base: str):
         ("ws://10.0.0.2/ws", "http://127.0.0.2"),
         ("ws://9.0.0.1/ws", "http://127.0.0.1"),
         ("wss://example.com/ws", "https://other.com"),
+        ("wss://evil.github.io/ws", "https://mine.github.io"),
+        ("wss://evil.co.uk/ws", "https://api.co.uk"),
+        ("wss://agent.example.com/ws", "https://api.example.com"),
+        ("wss://agent.orbitali.ai/ws", "https://api.example.com"),
+        ("wss://agent.orbitali.ai/ws", "https://evilorbitali.ai"),
         ("wss://[::1", "https://api.orbitali.ai"),
         ("", "https://api.orbitali.ai"),
     ],
 )
 def test_a_socket_elsewhere_or_without_tls_is_not_trusted(url: str, base: str):
     with pytest.raises(RemoteProtocolError):
-        check_socket_url(url, base)
+        check_socket_url(url, base, domain="orbitali.ai")
 
 
 def test_a_session_that_leads_elsewhere_is_refused_before_its_token_is_sent_there():

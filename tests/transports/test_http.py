@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import gzip
+import json
 import logging
 import socket
 import ssl
@@ -26,8 +27,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcpeer.errors import ConfigurationError, SignalingError
-from rtcpeer.protocols.http import HttpRequest, HttpResponse
-from rtcpeer.transports.http import MAX_BODY, check_http_url, environment_proxy, exchange, redact_url
+from rtcpeer.protocols.http import HttpRequest, HttpResponse, refusal_error
+from rtcpeer.transports.http import MAX_BODY, check_http_url, environment_proxy, exchange, open_pool, redact_url
 
 SECRET = "s3cr3t-of-the-caller"
 
@@ -227,6 +228,38 @@ async def test_a_token_is_not_sent_on_to_another_place() -> None:
             await exchange(http, HttpRequest("GET", f"{url}/old", {"authorization": "Bearer t"}))
 
     assert asked == ["/old"]
+
+
+@pytest.mark.parametrize("quoted", ["sk/SECRET-0123456789", "sk%2FSECRET-0123456789", "sk%252FSECRET-0123456789"])
+async def test_a_redirect_with_the_key_in_its_path_is_told_without_it_and_steers_no_terminal(quoted: str) -> None:
+    async def astray(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        location = f"/login/{quoted}/\u202e\x9b2J"
+        writer.write(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(astray, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, open_pool("http://127.0.0.1") as http:
+        request = HttpRequest("POST", f"http://127.0.0.1:{port}/", {"private_key": "sk/SECRET-0123456789"})
+        with pytest.raises(SignalingError, match=r"redirects to http://.*/login/\[credential\]") as caught:
+            await exchange(http, request)
+
+    assert "SECRET" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+async def test_a_refusal_that_quotes_the_key_as_json_may_spell_it_does_not_bring_it() -> None:
+    async def refuse(request: web.Request) -> web.Response:
+        quoted = request.headers["authorization"].removeprefix("Bearer ").replace("/", "\\/")
+        return web.Response(status=401, text=json.dumps({"error": f'{{"key": "{quoted}"}} is not known'}))
+
+    async with serving(refuse) as url, aiohttp.ClientSession() as http:
+        request = HttpRequest("POST", url, {"authorization": "Bearer pa/ss+wo/rd="})
+        response = await exchange(http, request)
+
+    assert '{"key": "[credential]"} is not known' in str(refusal_error(response, "token"))
 
 
 async def test_a_get_without_credentials_follows_a_redirect() -> None:

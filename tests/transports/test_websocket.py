@@ -104,6 +104,27 @@ class Ear:
         return [number for number, frame in enumerate(self.frames) if np.abs(frame).max() > 100]
 
 
+# Being told a secret of one's own
+
+
+@pytest.mark.parametrize("spelled", ["tok/en-0123456789", "tok\\/en-0123456789", "tok%2Fen-0123456789"])
+async def test_a_far_end_that_quotes_our_token_does_not_get_it_into_events_or_errors(spelled: str):
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.send_json(STARTED)
+        await socket.send_json({"type": "mock.unknown", "token": spelled})
+        await socket.send_json({"type": "error", "message": f"bad token {spelled}!"})
+        await socket.close(code=4401, message=f"no: {spelled}".encode())
+
+    async with far_end(script) as url:
+        async with calling(url.replace("token=t", "token=tok%2Fen-0123456789"), reconnect=None) as session:
+            await session.wait_for(Closed, timeout=DEADLINE)
+        shown = repr([entry.said for entry in session.events.entries()])
+
+    assert "en-0123456789" not in shown
+    assert ["bad token [credential]"] == [each.message for each in of_kind(session, ErrorReported)][:1]
+    assert 1 == len(of_kind(session, Unknown))
+
+
 # Opening
 
 
