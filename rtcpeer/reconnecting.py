@@ -36,7 +36,7 @@ class Attempt:
     """Stands in for a session while another link is brought up; nothing is heard of one that fails."""
 
     def __init__(self, session: Session, old: Link) -> None:
-        self._old = old
+        self._old: Link | None = old
         self._link: Link | None = None
         self.phases: dict[str, float] = {}
         self.conversation_id: str | None = None
@@ -52,7 +52,9 @@ class Attempt:
 
     @link.setter
     def link(self, link: Link | None) -> None:
-        self._link = self._old.heir = link
+        self._link = link
+        if self._old is not None:
+            self._old.heir = link
 
     def start_audio(self) -> None:
         """It runs."""
@@ -67,7 +69,8 @@ class Attempt:
         assert self.link is not None
         assert held is not None
         session.relink(self.link)
-        self._held = None
+        # Its link holds on to this for as long as it lives; and must not, so, to all that were there before.
+        self._held = self._old = None
         if self.conversation_id is not None:
             session.conversation_id = self.conversation_id
         session.report(Reconnected(restored, round(gap, 4)))
@@ -222,6 +225,7 @@ class Reconnector:
         # Nothing was awaited between the moment it was ready and this: what happens to it from now on is news.
         assert attempt.link is not None
         self._back_at = self._session.now()
+        self._failure = OpenTimeout("there was no time for an attempt")  # the last one's traceback holds its links
         try:
             attempt.adopt(gap, restored=_same_session(old, attempt.link))
         except ConnectionLost:  # it was closed meanwhile

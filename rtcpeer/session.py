@@ -493,7 +493,9 @@ class Session:
         Raises:
             ConnectionLost: the session is over meanwhile; the link is still the caller's.
         """
-        link.succeed(self._live_link())
+        old = self._live_link()
+        link.succeed(old)
+        old.retire()
         self.link, self.protocol = link, link.protocol
         self._gaps.end(self.now())
         self.undecoded.attach(link)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import wave
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import av
 import numpy as np
@@ -39,6 +41,7 @@ from rtcpeer import (
     Session,
     SessionStarted,
     SpeechStarted,
+    TranscriptCompleted,
     UpdateSession,
     Watchdog,
 )
@@ -46,6 +49,7 @@ from rtcpeer.commands import Interrupt
 from rtcpeer.connecting import Connecting
 from rtcpeer.opening import Opening
 from rtcpeer.reconnecting import Attempt
+from rtcpeer.transports.link import Link
 from rtcpeer.transports.video import TestPattern
 from signaling import MockServer
 
@@ -555,6 +559,66 @@ async def test_another_connection_takes_over_before_the_service_ends_the_session
         # We hung up on it, not it on us.
         assert ["remote", "remote"] == [call.to_dict()["closed"]["reason"] for call in mock.calls[:2]]
         assert 0.0 == session.stats()["reconnections"]["gaps"]
+
+
+@pytest.mark.parametrize("protocol", ["orga", "orbitali"])
+async def test_what_a_replaced_connection_still_says_is_not_heard_and_its_end_ends_nothing(
+    protocol: str, tmp_path: Path
+) -> None:
+    params = {"agent_id": "a"} if protocol == "orbitali" else None
+    async with (
+        MockServer(scenario=greeting_scenario(tmp_path)) as mock,
+        calling(mock, protocol, params=params, session_limit=4.0) as session,
+    ):
+        old = session.link
+        assert old is not None
+        close, last_words = old.close, asyncio.Event()
+
+        async def close_late() -> None:
+            """As one that is slow to go: its far end has time to say something, and to hang up."""
+            far_end = mock.calls[0]._session
+            assert far_end is not None
+            await far_end.send(TranscriptCompleted("user", "late", "late"))
+            received = len(of_kind(session, Reconnected))
+            await far_end.close()
+            await until(lambda: old._ended)
+            assert received
+            last_words.set()
+            await close()
+
+        old.close = close_late  # type: ignore[method-assign]
+        await asyncio.wait_for(last_words.wait(), DEADLINE)
+        await until(lambda: session.connected)
+
+        assert not session.events.closed
+        assert "late" not in [each.text for each in of_kind(session, TranscriptCompleted)]
+
+
+@pytest.mark.parametrize("protocol", ["orga", "orbitali"])
+async def test_replaced_connections_are_let_go(protocol: str, tmp_path: Path) -> None:
+    params = {"agent_id": "a"} if protocol == "orbitali" else None
+    async with (
+        MockServer(scenario=greeting_scenario(tmp_path)) as mock,
+        calling(mock, protocol, params=params) as session,
+    ):
+        links: set[ref[Link]] = set()
+
+        def count() -> None:
+            assert session.link is not None
+            links.add(ref(session.link))
+
+        count()
+        session.on_relink(lambda _: count())
+        for times in (1, 2, 3):
+            await vanish(mock)
+            await back(session, times)
+
+        def alive() -> list[Link]:
+            gc.collect()
+            return [link for each in links if (link := each()) is not None]
+
+        await until(lambda: len(alive()) == 1)
+        assert 4 == len(links)
 
 
 async def test_over_websocket_too(tmp_path: Path) -> None:

@@ -50,10 +50,41 @@ class LinkListener(Protocol):
     def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None: ...
 
 
+class Reports:
+    """Passes on what one link reports, until it is retired: a link that was replaced has nothing more to say."""
+
+    def __init__(self, listener: LinkListener) -> None:
+        self._listener: LinkListener | None = listener
+
+    def retire(self) -> None:
+        self._listener = None
+
+    def on_said(self, said: Said) -> None:
+        if self._listener is not None:
+            self._listener.on_said(said)
+
+    def report(self, said: Said) -> None:
+        if self._listener is not None:
+            self._listener.report(said)
+
+    def on_refused(self, reason: str) -> None:
+        if self._listener is not None:
+            self._listener.on_refused(reason)
+
+    def on_media_error(self, error: MediaError) -> None:
+        if self._listener is not None:
+            self._listener.on_media_error(error)
+
+    def on_ended(self, reason: Literal["remote", "lost"], detail: str) -> None:
+        if self._listener is not None:
+            self._listener.on_ended(reason, detail)
+
+
 class Link(ABC):
     """An open way to the far end, as a session uses it. Opening it is each transport's own business."""
 
     protocol: VoiceProtocol
+    reports: Reports
     failure: RtcPeerError | None = None
     """What ended the connection, unless it was a goodbye; the class says whether trying again may help."""
 
@@ -74,6 +105,11 @@ class Link(ABC):
         """Go on where ``old`` broke off, with its settings and its counters; this one is open."""
         if self.conditions != old.conditions:
             self.impair(old.conditions)
+
+    def retire(self) -> None:
+        """Another took its place: from now on nobody is told what happens to this one. It is still to be closed."""
+        self.reports.retire()
+        self.heir = None
 
     @property
     def sends_silence(self) -> bool:

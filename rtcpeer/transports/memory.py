@@ -26,7 +26,7 @@ from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import Message, VoiceProtocol
 from ..stats import OutboundAudioStats
 from .impairment import Impairment
-from .link import NO_STATS, Link, LinkListener
+from .link import NO_STATS, Link, LinkListener, Reports
 from .rtp import PacketWriter, is_rtcp
 from .rtp import parse as parse_rtp
 from .watchdog import WATCHFUL
@@ -56,7 +56,7 @@ class MemoryLink(Link):
         netem_seed: int | str = 0,
     ) -> None:
         self.protocol = protocol
-        self._listener = listener
+        self._listener = self.reports = listener = Reports(listener)
         self._loop = asyncio.get_running_loop()
         self._impairment = Impairment(netem, netem_seed)
         self._voice = VoiceEncoder(codec, wishes or ReceiverWishes(fec=True))

@@ -43,7 +43,7 @@ from . import aiortc_compat
 from .ice_options import IceOptions
 from .ice_servers import IceUrl, ServerOutcome, read_ice_servers
 from .impairment import Impairment
-from .link import Link, LinkListener, PacketWatcher, VideoDirection, VideoWatcher
+from .link import Link, LinkListener, PacketWatcher, Reports, VideoDirection, VideoWatcher
 from .liveness import Liveness
 from .message_channel import MessageChannel
 from .negotiated import NegotiatedAudio, counted, facts, negotiate_audio
@@ -83,7 +83,7 @@ class RtcLink(Link):
     ) -> None:
         """``decode=False``: audio is received and sent as packets alone, and ``hear`` must not be called."""
         self.protocol = protocol
-        self._listener = listener
+        self._listener = self.reports = listener = Reports(listener)
         self._ice = ice or IceOptions()
         self._ice_servers: list[IceUrl] = []
         self._ice_failures: list[ServerOutcome] = []
@@ -482,6 +482,11 @@ class RtcLink(Link):
             self._timeline = old._timeline
         if self._video_out is not None and old._video_out is not None:
             self._video_out.succeed(old._video_out)
+
+    def retire(self) -> None:
+        super().retire()
+        self._packet_watchers.clear()
+        self._timeline = None  # the one that took its place goes on with it
 
     # Ending
 

@@ -34,7 +34,7 @@ from ..said import Said
 from ..stats import OutboundAudioStats
 from .dialling import CLOSE_DEADLINE, MESSAGE_LIMIT
 from .heartbeat import PONG_DEADLINE, Heartbeat
-from .link import NO_STATS, Link, LinkListener
+from .link import NO_STATS, Link, LinkListener, Reports
 from .liveness import Liveness
 from .outbox import Outbox
 from .stream_impairment import StreamImpairment
@@ -79,7 +79,7 @@ class WebSocketLink(Link):
     ) -> None:
         self.protocol = protocol
         self._secrets = secrets
-        self._listener = listener
+        self._listener = self.reports = listener = Reports(listener)
         self._socket = socket
         self._abort = abort
         self._release = release
