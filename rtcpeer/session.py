@@ -12,6 +12,7 @@ import contextlib
 import inspect
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -48,6 +49,12 @@ logger = logging.getLogger(__name__)
 S = TypeVar("S", bound=Said)
 Ending = Literal["local", "remote", "lost", "failed"]
 
+CLOSER_DEADLINE = 30.0
+"""Seconds for each function given to ``on_close``: a disk or a microphone that never answers must not hold us."""
+
+_closing_session: ContextVar[Session | None] = ContextVar("rtcpeer_closing_session", default=None)
+"""The session whose ``on_close`` functions are running in this context."""
+
 
 class Session:
     """A running call. Iterate over it for events; ``play`` and ``listen`` to talk; ``close`` it when done."""
@@ -72,7 +79,7 @@ class Session:
         self._failure: RtcPeerError | None = None
         self._loop = asyncio.get_running_loop()
         self._started = started
-        self.undecoded = Undecoded(started)
+        self.undecoded = Undecoded(started, self.report)
         """The same audio as packets."""
         self._path = AudioPath(
             protocol.side,
@@ -86,6 +93,7 @@ class Session:
         self.local, self.remote = self._path.local, self._path.remote
         self._closers: list[Callable[[], Any]] = []
         self._closing: asyncio.Task[None] | None = None
+        self._awaited: set[Session] = set()  # sessions whose end our own closers are waiting for
         self._how_it_ended: tuple[Ending, str, bool] = ("local", "", False)
         self._guard: LoopGuard | None = None
 
@@ -395,19 +403,45 @@ class Session:
         """
         self._closers.append(closer)
 
+    def off_close(self, closer: Callable[[], Any]) -> None:
+        """Take back what was given to ``on_close``; if it is not there, nothing happens."""
+        if closer in self._closers:
+            self._closers.remove(closer)
+
     # Ending
 
     async def close(self) -> None:
-        """End the call with a goodbye and release everything; once is enough, twice is harmless."""
-        self._end("local", "")
-        if self._closing is not None:
-            await asyncio.shield(self._closing)
+        """End the call with a goodbye and release everything; once is enough, twice is harmless.
+
+        Raises:
+            ConfigurationError: this is not the session's event loop, and the session is not over yet.
+        """
+        if self._closing is None or not self._closing.done():
+            self._check_loop()
+            self._end("local", "")
+            await self._closed()
 
     async def abandon(self) -> None:
         """Vanish without a goodbye, as a killed process does: for tests of the far end."""
         self._end("local", "abandoned", abandon=True)
-        if self._closing is not None:
+        await self._closed()
+
+    async def _closed(self) -> None:
+        """Wait for the end, unless that waits for us: we are in a function that was given to ``on_close``."""
+        assert self._closing is not None
+        waiting = _closing_session.get()
+        if waiting is None or waiting._closing is None or waiting._closing.done():
             await asyncio.shield(self._closing)
+        elif not self._waits_for(waiting):
+            waiting._awaited.add(self)
+            try:
+                await asyncio.shield(self._closing)
+            finally:
+                waiting._awaited.discard(self)
+
+    def _waits_for(self, other: Session) -> bool:
+        """Whether our end needs the other's first; there are no circles in what is waited for."""
+        return self is other or any(each._waits_for(other) for each in self._awaited)
 
     async def __aenter__(self) -> Self:
         return self
@@ -443,15 +477,18 @@ class Session:
             await self._path.outgoing.wait_closed()
         self.report(Closed(reason, detail))
         self._path.end()
-        for closer in self._closers:
+        _closing_session.set(self)
+        for closer in tuple(self._closers):
             try:
-                result = closer()
-                if inspect.isawaitable(result):
-                    await result
+                async with asyncio.timeout(CLOSER_DEADLINE):
+                    result = closer()
+                    if inspect.isawaitable(result):
+                        await result
             except asyncio.CancelledError:
                 logger.debug("closing a part of the session was cut short")
             except Exception:
-                logger.exception("closing a part of the session failed")
+                logger.exception("closing a part of the session failed: %s", getattr(closer, "__qualname__", closer))
+        self._closers.clear()
         if self._guard is not None:
             await self._guard.release()
 

@@ -7,18 +7,24 @@ piped in from. A key pressed (RFC 4733) takes its time from all of them.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .audio.dtmf import EventSender
 from .audio.packets import SILENT_PACKET, OpusPacket, PacketPlayback, Packets, PacketSource
+from .audio.source import name_of
 from .errors import MediaError, Unsupported
+from .events import ErrorReported
 from .formats import VOICE
+from .said import Said
 from .transports.link import Link
 
 if TYPE_CHECKING:
     from .session import Session
+
+logger = logging.getLogger(__name__)
 
 PacketTap = Callable[[OpusPacket, bool], None]
 """Called with a received packet, and whether it is a telephone event and no audio."""
@@ -29,9 +35,11 @@ class Undecoded:
 
     Args:
         started: The loop's time at ``connect()``.
+        report: Told of taps that failed.
     """
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, started: float, report: Callable[[Said], None]) -> None:
+        self._report = report
         self.packets = Packets()
         self.failures: deque[MediaError] = deque(maxlen=10)
         """What went wrong in packet sources and was not reported yet; the session takes them out."""
@@ -62,7 +70,11 @@ class Undecoded:
         self._watching = True
 
     def tap(self, tap: PacketTap) -> None:
-        """Hand every packet to ``tap``, as it arrives: it must be quick. Raises Unsupported."""
+        """Hand every packet to ``tap``, as it arrives: it must be quick. One that raises is called no more.
+
+        Raises:
+            Unsupported: the protocol carries no Opus.
+        """
         self.watch()
         self._taps.append(tap)
 
@@ -76,7 +88,13 @@ class Undecoded:
         # Written out, because ``replace`` takes three times as long.
         packet = OpusPacket(packet.payload, packet.timestamp, packet.sequence_number, packet.marker, t)
         for tap in tuple(self._taps):
-            tap(packet, is_event)
+            try:
+                tap(packet, is_event)
+            except Exception as exc:  # somebody else's code, called by the socket: the call goes on without it
+                self.untap(tap)
+                name = getattr(tap, "__qualname__", tap)
+                logger.exception("the tap %s failed: it is called no more", name)
+                self._report(ErrorReported(f"the tap {name} failed: {type(exc).__name__}: {exc}", code="tap"))
         if not is_event:
             self.packets.put(packet)
 
@@ -85,7 +103,7 @@ class Undecoded:
     def play(self, source: PacketSource) -> PacketPlayback:
         """Queue a source of packets. Raises MediaError: a hundred are waiting already."""
         if len(self._playbacks) >= 100:
-            raise MediaError(f"{source.name}: 100 sources are waiting to be sent already")
+            raise MediaError(f"{name_of(source)}: 100 sources are waiting to be sent already")
         playback = PacketPlayback(source)
         self._playbacks.append(playback)
         return playback
@@ -163,7 +181,7 @@ class Undecoded:
         """The session is over."""
         self.packets.end()
         self._taps.clear()
-        for playback in self._playbacks:
+        for playback in tuple(self._playbacks):
             playback.cancel()
         self._playbacks.clear()
         self.break_off()
@@ -193,6 +211,8 @@ class Pipe:
             self._stopped = True
             self._source.undecoded.untap(self._forward)
             self._target.undecoded.feeds -= 1
+            for session in (self._source, self._target):
+                session.off_close(self.stop)
 
     def _forward(self, packet: OpusPacket, is_event: bool) -> None:
         target = self._target

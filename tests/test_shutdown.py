@@ -236,6 +236,46 @@ async def test_closer_that_fails_is_logged_and_the_others_are_run(
     assert "local" == ending(tmp_path / "call")["reason"]
 
 
+async def test_closer_may_close_its_own_session_itself_or_through_a_task(session: Session):
+    closed: list[str] = []
+
+    async def close() -> None:
+        await session.close()
+        await asyncio.gather(session.close(), session.abandon())
+        closed.append("all of them")
+
+    session.on_close(close)
+    await asyncio.wait_for(session.close(), DEADLINE)
+
+    assert ["all of them"] == closed
+
+
+@pytest.mark.parametrize("both_at_once", [False, True])
+async def test_sessions_that_close_each_other_end(session: Session, tmp_path: Path, both_at_once: bool):
+    async with MockServer(scenario=short_scenario(tmp_path)) as mock:
+        others = [await rtcpeer.connect("orga", mock.url(), api_key=mock.api_key) for _ in range(2)]
+        circle = [session, *others]
+        for number, each in enumerate(circle):
+            each.on_close(circle[number - 1].close)
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.gather(*(each.close() for each in (circle if both_at_once else circle[:1])))
+
+        assert all(each.events.closed for each in circle)
+
+
+async def test_closer_that_does_not_end_is_cut_off(
+    session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("rtcpeer.session.CLOSER_DEADLINE", 0.05)
+    closed: list[str] = []
+    session.on_close(asyncio.Event().wait)
+    session.on_close(lambda: closed.append("the last"))
+    await asyncio.wait_for(session.close(), DEADLINE)
+
+    assert ["the last"] == closed
+    assert "closing a part of the session failed: Event.wait" in caplog.text
+
+
 @pytest.mark.parametrize("which", ["on_session", "token"])
 async def test_what_is_called_while_connecting_may_fail_and_the_user_sees_its_own_error(which: str, tmp_path: Path):
     async def no_token() -> str:

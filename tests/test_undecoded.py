@@ -319,6 +319,15 @@ async def test_what_the_piped_session_plays_goes_first():
         await hear_tone(far_other, 440)
 
 
+async def test_a_pipe_that_was_stopped_leaves_nothing_at_its_sessions():
+    async with call() as (one, _), call() as (other, _):
+        before = [len(each._closers) for each in (one, other)]
+        for _ in range(3):
+            one.pipe(other)[0].stop()
+
+        assert before == [len(each._closers) for each in (one, other)]
+
+
 async def test_a_pipe_ends_with_either_session():
     async with call() as (one, _), call() as (other, _):
         (pipe,) = one.pipe(other)
@@ -333,6 +342,81 @@ async def test_a_pipe_ends_with_either_session():
         assert sent == pipe.packets_sent
         with pytest.raises(rtcpeer.ConnectionLost):
             one.pipe(other)
+
+
+# Somebody else's code
+
+
+class Endless(PacketSource):
+    """Silence, until it is told to end; closing it fails."""
+
+    ended = False
+
+    def __init__(self, wrong: object = None) -> None:
+        self.count, self.wrong = 0, wrong
+
+    def read(self) -> Any:
+        self.count += 1
+        if self.wrong is not None and self.count > 3:
+            return self.wrong
+        return None if self.ended else OpusPacket(SILENT_PACKET, self.count * 960, self.count)
+
+    def close(self) -> None:
+        raise RuntimeError("the user's own")
+
+
+async def test_packet_source_that_cannot_be_closed_breaks_nothing_when_it_ends(caplog: pytest.LogCaptureFixture):
+    async with call() as (ours, theirs):
+        source = Endless()
+        playback = await ours.play_packets(source)
+        await until(lambda: source.count > 5)
+        source.ended = True
+        await asyncio.wait_for(playback, DEADLINE)
+        await ours.play(ToneSource(440.0))
+        await hear_tone(theirs, 440)
+
+    assert "closing Endless failed" in caplog.text
+
+
+async def test_packet_source_that_cannot_be_closed_does_not_keep_the_session_open():
+    async with call() as (ours, _):
+        playbacks = [await ours.play_packets(Endless()) for _ in range(2)]
+        await ours.close()
+
+    assert ours.events.closed
+    assert all(playback.done for playback in playbacks)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [b"bytes", OpusPacket(SILENT_PACKET, "soon", 1), OpusPacket(SILENT_PACKET, 960, 1.5), OpusPacket(7, 1, 2)],
+)
+async def test_packet_source_that_gives_what_is_no_packet_ends_its_playback_alone(wrong: object):
+    async with call() as (ours, theirs):
+        playback = await ours.play_packets(Endless(wrong))
+        with pytest.raises(MediaError, match=r"Endless: read\(\) returned"):
+            await asyncio.wait_for(playback, DEADLINE)
+        await ours.play(ToneSource(440.0))
+        await hear_tone(theirs, 440)
+
+
+async def test_tap_on_packets_that_fails_is_called_no_more_and_the_call_goes_on(caplog: pytest.LogCaptureFixture):
+    calls: list[bool] = []
+
+    def broken(packet: OpusPacket, is_event: bool) -> None:
+        calls.append(is_event)
+        raise ZeroDivisionError("the user's own")
+
+    async with call() as (ours, theirs):
+        ours.undecoded.tap(broken)
+        await theirs.play(ToneSource(440.0))
+        reported = await ours.wait_for(ErrorReported, timeout=DEADLINE)
+        await hear_tone(ours, 440)
+
+    assert 1 == len(calls)
+    assert "tap" == reported.code
+    assert "broken failed: ZeroDivisionError: the user's own" in reported.message
+    assert 1 == caplog.text.count("called no more")
 
 
 # Keys

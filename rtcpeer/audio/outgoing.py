@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigurationError, MediaError
 from ..formats import VOICE
 from .level import SILENCE
-from .source import FADE, FADE_IN, Source, checked_read
+from .source import FADE, FADE_IN, Source, checked_read, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -146,9 +146,9 @@ class Outgoing:
             MediaError: a hundred sources are waiting already, or sixteen are being mixed.
         """
         if mix and len(self._mixed) >= _MOST_MIXED:
-            raise MediaError(f"{source.name}: {_MOST_MIXED} sources are being mixed already")
+            raise MediaError(f"{name_of(source)}: {_MOST_MIXED} sources are being mixed already")
         if not mix and len(self._queue) >= _MOST_WAITING:
-            raise MediaError(f"{source.name}: {_MOST_WAITING} sources are waiting to be played already")
+            raise MediaError(f"{name_of(source)}: {_MOST_WAITING} sources are waiting to be played already")
         playback = Playback(source, self, gain)
         (self._mixed if mix else self._queue).append(playback)
         return playback
@@ -206,7 +206,7 @@ class Outgoing:
                 chunk, error = None, exc
                 self.failures.append(exc)
             if (took := monotonic() - began) > _SLOW and self._on_slow is not None:
-                self._on_slow(f"the source {playback.source.name}", took)
+                self._on_slow(f"the source {name_of(playback.source)}", took)
             if chunk is not None and len(chunk):
                 ramp = FADE_IN if playback._paused else None
                 if cancelling:
@@ -257,12 +257,12 @@ class Outgoing:
             return
         try:
             playback.source.close()
-        except Exception:
-            logger.exception("closing %s failed", playback.source.name)
-        closing = playback.source.closing
-        if closing is not None and not closing.done():
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            closing = playback.source.closing
+            if closing is not None and not closing.done():
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+        except Exception:  # a source may be anybody's code, and it is over all the same
+            logger.exception("closing %s failed", name_of(playback.source))
         if playback._done.done():
             return
         if error is None:

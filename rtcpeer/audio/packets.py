@@ -6,6 +6,7 @@ Nothing in here decodes or encodes. Timestamps count at 48 kHz, Opus's RTP clock
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections import deque
@@ -22,6 +23,9 @@ from .jitter import MediaPacket
 from .media_file import audio_stream, open_media
 from .opus import packet_samples
 from .readers import News, Readers
+from .source import name_of
+
+logger = logging.getLogger(__name__)
 
 SILENT_PACKET = b"\xf8\xff\xfe"
 """20 ms of silence: CELT, mono, full band (RFC 6716, 3.1)."""
@@ -272,6 +276,17 @@ class OpusFile(PacketSource):
         self._container.close()
 
 
+def _checked(packet: OpusPacket | None, name: str) -> OpusPacket | None:
+    """Raises MediaError: a source gave what is no packet."""
+    if packet is None:
+        return None
+    if not isinstance(packet, OpusPacket) or not isinstance(packet.payload, bytes):
+        raise MediaError(f"{name}: read() returned {type(packet).__name__}, not an OpusPacket with bytes")
+    if not isinstance(packet.timestamp, int) or not isinstance(packet.sequence_number, int):
+        raise MediaError(f"{name}: read() returned a packet whose timestamp or sequence number is not an int")
+    return packet
+
+
 class PacketPlayback:
     """A packet source on its way out; awaiting it waits until its last packet was really sent."""
 
@@ -311,10 +326,10 @@ class PacketPlayback:
             if self.done:
                 return
             try:
-                packet = self._held or self.source.read()
+                packet = self._held or _checked(self.source.read(), name_of(self.source))
                 length = packet_samples(packet.payload) if packet is not None and self._held is None else 0
             except Exception as exc:  # a source may be anybody's code
-                wrapped = exc if isinstance(exc, MediaError) else MediaError(f"{self.source.name}: {exc!r}")
+                wrapped = exc if isinstance(exc, MediaError) else MediaError(f"{name_of(self.source)}: {exc!r}")
                 self._finish(wrapped)
                 return
             self._held = packet
@@ -344,7 +359,10 @@ class PacketPlayback:
     def _finish(self, error: MediaError | None) -> None:
         if self._done.done():
             return
-        self.source.close()
+        try:
+            self.source.close()
+        except Exception:  # a source may be anybody's code, and it is over all the same
+            logger.exception("closing %s failed", name_of(self.source))
         if error is None:
             self._done.set_result(None)
         else:

@@ -46,6 +46,14 @@ class Source(ABC):
         """Let go of what it holds; ``read`` then returns ``None``. May be called twice."""
 
 
+def name_of(source: object) -> str:
+    """Return what error messages call a source that may be somebody else's code."""
+    try:
+        return str(getattr(source, "name", None) or type(source).__name__)
+    except Exception:
+        return type(source).__name__
+
+
 def checked_read(source: Source, samples: int) -> NDArray[np.int16] | None:
     """Read a source that may be somebody else's code.
 
@@ -57,14 +65,14 @@ def checked_read(source: Source, samples: int) -> NDArray[np.int16] | None:
     except MediaError:
         raise
     except Exception as exc:
-        raise MediaError(f"{source.name}: {type(exc).__name__}: {exc}") from exc
+        raise MediaError(f"{name_of(source)}: {type(exc).__name__}: {exc}") from exc
     if pcm is None:
         return None
     if not isinstance(pcm, np.ndarray):
-        raise MediaError(f"{source.name}: read() returned {type(pcm).__name__}, not an array of int16")
+        raise MediaError(f"{name_of(source)}: read() returned {type(pcm).__name__}, not an array of int16")
     if pcm.dtype != np.int16 or pcm.ndim != 2 or pcm.shape[1] != 1 or len(pcm) > samples:
         raise MediaError(
-            f"{source.name}: read({samples}) returned {pcm.dtype} {pcm.shape}, not int16 (n <= {samples}, 1)"
+            f"{name_of(source)}: read({samples}) returned {pcm.dtype} {pcm.shape}, not int16 (n <= {samples}, 1)"
         )
     return pcm
 

@@ -374,7 +374,6 @@ class WebSocketLink(Link):
         """Ping, whatever the protocol's own rhythm is; one that can't be written is not followed by another."""
         if self._asking is None or self._asking.done():
             self._asking = self._loop.create_task(self._ping(), name="rtcpeer websocket ping")
-            self._tasks.append(self._asking)
 
     async def _ping(self) -> None:
         with contextlib.suppress(OSError, aiohttp.ClientError, RuntimeError):  # the reader learns why
@@ -450,6 +449,8 @@ class WebSocketLink(Link):
     async def _stop(self) -> None:
         self._liveness.close()
         tasks = [*self._tasks, *self._impairment.tasks]
+        if self._asking is not None:
+            tasks.append(self._asking)
         current = asyncio.current_task()
         for task in tasks:
             if task is not current:

@@ -463,6 +463,21 @@ async def test_far_end_that_falls_silent_is_asked_long_before_the_protocol_would
     assert [aiohttp.WSCloseCode.ABNORMAL_CLOSURE] == codes  # it is not told goodbye: it may hear us, and come back
 
 
+async def test_questions_that_were_answered_leave_nothing_behind():
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.send_json(STARTED)
+        await drain(socket)
+
+    async with far_end(script) as url, calling(url) as session:
+        link: Any = session.link
+        before = len(link._tasks)
+        for _ in range(20):
+            link._ask_for_life()
+            await link._asking
+
+        assert before == len(link._tasks)
+
+
 async def test_far_end_that_answers_pings_is_alive_and_timed():
     class Hasty(Orbitali):
         profile = replace(Orbitali.profile, name="hasty", heartbeat=0.05)
