@@ -22,6 +22,7 @@ from .errors import (
     SignalingError,
     TokenExpired,
     Unsupported,
+    WaitTimeout,
 )
 from .events import (
     Closed,
@@ -173,6 +174,7 @@ __all__ = [
     "VideoQueue",
     "VideoSource",
     "VoiceTokenClient",
+    "WaitTimeout",
     "Watchdog",
     "connect",
     "session_config_handler",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from .call_folder import CallFolder, RecordFormat
-from .errors import ConfigurationError
+from .errors import ConfigurationError, check_timeout
 from .formats import OpusSettings
 from .netem import NetworkConditions
 from .opening import CallOptions, Opening, TokenSource
@@ -116,6 +116,8 @@ def connect(
         raise ConfigurationError(f'audio={audio!r}: give "pcm" or "packets"')
     if record_received and record is None:
         raise ConfigurationError("record_received needs a folder: give record=")
+    for name, limit in (("ice", ice_timeout), ("http", http_timeout), ("open", open_timeout)):
+        check_timeout(f"{name}_timeout", limit)
     if session_limit is not None:
         check_session_limit(session_limit)
         spent = isinstance(token, str) and not (found.profile.token_stays or found.profile.resumes)

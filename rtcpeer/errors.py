@@ -6,7 +6,8 @@
         * TokenExpired
     * SignalingError          the server answered a request with an error, or not at all
     * IceError                no network path to the far end
-    * OpenTimeout             connected, but the session did not become ready in time
+    * OpenTimeout             connected, but the session did not become ready in time; a TimeoutError, too
+    * WaitTimeout             listen() or wait_for() waited in vain; a TimeoutError, too
     * ConnectionLost          an established session broke
     * ProtocolError
         * LocalProtocolError      this side may not say that
@@ -19,6 +20,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from .escaping import escaped
@@ -76,10 +78,17 @@ class IceError(RtcPeerError):
     retryable = True
 
 
-class OpenTimeout(RtcPeerError):
+class OpenTimeout(RtcPeerError, TimeoutError):
     """The path is there, but the session did not become ready in time."""
 
     phase = "open"
+    retryable = True
+
+
+class WaitTimeout(RtcPeerError, TimeoutError):
+    """What was waited for did not come in the time given; the session goes on."""
+
+    phase = "session"
     retryable = True
 
 
@@ -118,3 +127,13 @@ class MediaError(RtcPeerError):
     """A source, a sink or a codec failed; the message names it."""
 
     phase = "media"
+
+
+def check_timeout(name: str, seconds: float | None) -> None:
+    """Refuse a limit that is not a number: everything compared with it is false, and it would never expire.
+
+    Raises:
+        ConfigurationError: ``seconds`` is NaN.
+    """
+    if seconds is not None and math.isnan(seconds):
+        raise ConfigurationError(f"{name} is {seconds}: give seconds, or None for no limit")

@@ -50,6 +50,11 @@ class EventLog:
         self.closed = False
 
     @property
+    def start(self) -> int:
+        """The position of the oldest entry kept, counted from the first ever."""
+        return self._first
+
+    @property
     def end(self) -> int:
         """The position after the last entry, counted from the first ever."""
         return self._first + len(self._entries)

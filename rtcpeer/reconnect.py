@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, check_timeout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class Backoff:
             raise ConfigurationError(
                 f"{self}: give no negative pauses, a factor of 1 or more and a jitter from 0 to 1"
             )
+        check_timeout("budget", self.budget)
         if self.initial == 0 and self.attempts is None:
             raise ConfigurationError("backoff: without a pause there has to be a number of attempts")
 

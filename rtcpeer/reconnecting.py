@@ -194,10 +194,10 @@ class Reconnector:
         try:
             async with asyncio.timeout(budget):
                 attempt = await self._try(old, detail, math.inf if budget is None else began + budget)
-        except TimeoutError:
-            self._give_up(detail)
         except RtcPeerError as exc:
             self._failure = exc
+            self._give_up(detail)
+        except TimeoutError:
             self._give_up(detail)
         else:
             self._adopt(attempt, old, session.now() - began)

@@ -24,7 +24,16 @@ from .audio.reader import Heard
 from .audio.sources import Playable, open_source
 from .audio_path import AudioPath, FrameTap
 from .commands import Interrupt, UpdateSession
-from .errors import ConfigurationError, ConnectionLost, MediaError, RtcPeerError, Unsupported
+from .deliveries import Deliveries, Iteration
+from .errors import (
+    ConfigurationError,
+    ConnectionLost,
+    MediaError,
+    RtcPeerError,
+    Unsupported,
+    WaitTimeout,
+    check_timeout,
+)
 from .event_log import EventLog
 from .events import (
     Closed,
@@ -67,6 +76,8 @@ class Session:
         self.phases: dict[str, float] = {}
         """Seconds each phase of connecting took."""
         self.events = EventLog()
+        """The whole log, for any number of readers: ``events.read()``."""
+        self._deliveries = Deliveries(self.events, self._failure_to_iterate)
         self.counters = {"messages_received": 0, "messages_refused": 0, "messages_sent": 0}
         self.link: Link | None = None
         """Set by whoever opens the session."""
@@ -266,19 +277,25 @@ class Session:
     async def listen(self, *, timeout: float | None = None) -> Turn:
         """Return the oldest agent turn not listened to yet, once it is complete and was heard to its end.
 
+        Its ``ResponseCompleted`` is taken with it, unless somebody has that already.
+
         Raises:
-            TimeoutError: there was none in ``timeout`` seconds.
+            WaitTimeout: there was none in ``timeout`` seconds; it is a ``TimeoutError``, too.
             ConnectionLost: the session ended first.
-            ConfigurationError: nothing is decoded (``audio="packets"``), so nobody can tell.
+            ConfigurationError: nothing is decoded (``audio="packets"``), so nobody can tell; ``timeout`` is NaN; this
+                is not the session's event loop.
         """
+        self._check_loop()
         self._check_decodes("listen()")
+        check_timeout("timeout", timeout)
         try:
             async with asyncio.timeout(timeout):
                 turn = await self._path.turns.get()
         except TimeoutError:
-            raise TimeoutError(f"the agent completed no turn in {timeout} s") from None
+            raise WaitTimeout(f"the agent completed no turn in {timeout} s") from None
         if turn is None:
             raise ConnectionLost(f"the session ended before the agent's turn did: {self._ending()}")
+        self._deliveries.take(turn.marks)
         return turn
 
     @property
@@ -293,40 +310,73 @@ class Session:
     def turn_audio(self, seconds: float | None) -> None:
         self._path.tracker.longest = seconds
 
-    async def wait_for(self, kind: type[S], *, timeout: float | None = None) -> S:
-        """Return the first event of that kind, past ones included.
+    async def wait_for(
+        self, kind: type[S], *, where: Callable[[S], bool] | None = None, timeout: float | None = None
+    ) -> S:
+        """Take the oldest event of that kind that was not handed out yet, or wait for the next.
+
+        Each event is handed out once: to the oldest ``wait_for`` that it matches, otherwise to the iteration. Events
+        that do not match stay where they are.
+
+        Args:
+            where: Says whether an event of that kind is the one; what it raises is raised here.
 
         Raises:
-            TimeoutError: there was none in ``timeout`` seconds.
+            WaitTimeout: there was none in ``timeout`` seconds; it is a ``TimeoutError``, too.
             ConnectionLost: the session ended first.
+            ConfigurationError: ``timeout`` is NaN; this is not the session's event loop.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                async for entry in self.events.read():
-                    if isinstance(entry.said, kind):
-                        return entry.said
-        except TimeoutError:
-            raise TimeoutError(f"no {kind.__name__} in {timeout} s") from None
-        raise ConnectionLost(f"the session ended without a {kind.__name__}: {self._ending()}")
+        self._check_loop()
+        check_timeout("timeout", timeout)
 
-    async def __aiter__(self) -> AsyncIterator[Said]:
-        """Yield every event from the beginning, ``Closed`` last.
+        def matches(said: Said) -> bool:
+            return isinstance(said, kind) and (where is None or where(said))
+
+        # Asked apart from the wait: a TimeoutError that ``where`` raises is the user's own.
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                found = await self._deliveries.wait(matches)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise WaitTimeout(f"no {kind.__name__} in {timeout} s") from None
+        if found is None:
+            raise ConnectionLost(f"the session ended without a {kind.__name__}: {self._ending()}")
+        assert isinstance(found, kind)
+        return found
+
+    def __aiter__(self) -> Iteration:
+        """Yield every event that nobody has taken, from the oldest; ``Closed`` is the last.
+
+        Where one iteration stopped, the next goes on. ``session.events.read()`` has all events for any number of
+        readers.
 
         Raises:
             ConnectionLost: after ``Closed``, when the session was lost rather than closed.
+            RuntimeError: another iteration is under way.
+            ConfigurationError: this is not the session's event loop.
         """
-        async for entry in self.events.read():
-            yield entry.said
-            if isinstance(entry.said, Closed) and entry.said.reason in ("lost", "failed"):
-                raise ConnectionLost(entry.said.detail) from self._failure
+        self._check_loop()
+        return self._deliveries.iterate()
+
+    def _failure_to_iterate(self) -> Exception | None:
+        """Return what an iteration ends with, once the session is over."""
+        last = self.events.entries()[-1].said
+        if not isinstance(last, Closed) or last.reason not in ("lost", "failed"):
+            return None
+        error = ConnectionLost(last.detail)
+        error.__cause__ = self._failure
+        return error
 
     @property
     def audio(self) -> Heard:
         """What is heard, as an async iterable of 20 ms frames; each iteration is a reader of its own.
 
         Raises:
-            ConfigurationError: nothing is decoded (``audio="packets"``).
+            ConfigurationError: nothing is decoded (``audio="packets"``); this is not the session's event loop.
         """
+        self._check_loop()
         self._check_decodes("session.audio")
         return self._path.heard
 
@@ -336,7 +386,9 @@ class Session:
 
         Raises:
             Unsupported: the protocol carries no Opus.
+            ConfigurationError: this is not the session's event loop.
         """
+        self._check_loop()
         self.undecoded.watch()
         return self.undecoded.packets
 
@@ -399,7 +451,8 @@ class Session:
     def on_close(self, closer: Callable[[], Any]) -> None:
         """Run ``closer`` (a function, or one that returns an awaitable) when the session has ended.
 
-        What it raises is logged, and the others are run.
+        What it raises is logged, and the others are run. It has 30 s. It may close this session, or others that
+        close this one: what would wait for itself returns at once.
         """
         self._closers.append(closer)
 
@@ -603,7 +656,20 @@ class Session:
         last = self.events.entries()[-1:]
         return last[0].said.detail or last[0].said.reason if last and isinstance(last[0].said, Closed) else "closed"
 
+    def _check_loop(self) -> None:
+        """Raises ConfigurationError: this is another event loop's task, or another thread."""
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self._loop:
+            raise ConfigurationError(
+                "this session belongs to another event loop: use it where connect() ran (from another thread: "
+                "asyncio.run_coroutine_threadsafe; in pytest-asyncio: one loop_scope for fixture and test)"
+            )
+
     def _live_link(self) -> Link:
+        self._check_loop()
         if self._closing is not None or self.link is None:
             raise ConnectionLost(f"the session is over: {self._ending()}") from self._failure
         return self.link

@@ -23,6 +23,8 @@ LONGEST = 60.0
 """Seconds of a turn's audio that are kept for ``listen()`` unless asked otherwise; the rest is heard all the same."""
 LONGEST_TEXT = 256 * 1024
 """Characters of a turn's text that are kept for ``listen()``: hours of it."""
+_MOST_MARKS = 100
+"""Marks of one turn that are remembered: one is usual."""
 _PRE_ROLL = 5
 """Frames kept from before the voice detector was sure, so that the first consonant is in."""
 
@@ -41,6 +43,8 @@ class Turn:
     """Seconds from the end of our speech to its first audible sample; ``None`` when we had not spoken."""
     started: float
     """When it began, in seconds since ``connect()``."""
+    marks: tuple[ResponseCompleted, ...] = field(default=(), repr=False, compare=False)
+    """The events that marked it done."""
 
 
 class TurnTracker:
@@ -59,6 +63,7 @@ class TurnTracker:
         self._marked: float | None = None
         self._last_audible: float | None = None
         self._texts: list[str] = []
+        self._marks: list[ResponseCompleted] = []
         self._characters = 0
         self._frames: list[NDArray[np.int16]] = []
         self._count = 0
@@ -72,9 +77,10 @@ class TurnTracker:
         match event:
             case TranscriptCompleted(speaker="user", text=text):
                 self._heard = text
-            case ResponseCompleted(text=text):
+            case ResponseCompleted(text=text) as mark:
                 self._started = t if self._started is None else self._started
                 self._marked = t
+                self._marks = [*self._marks[-_MOST_MARKS + 1 :], mark]
                 # What one that never stops says beyond this is still among the events.
                 if self._characters + len(text) < LONGEST_TEXT:
                     self._texts.append(text)
@@ -115,6 +121,7 @@ class TurnTracker:
             audio=np.concatenate(self._frames or [np.empty((0, 1), np.int16)]),
             turnaround=self._turnaround,
             started=self._started,
+            marks=tuple(self._marks),
         )
         self._heard = self._turnaround = None
         self._reset()

@@ -7,6 +7,7 @@ import re
 import sys
 import wave
 from asyncio.subprocess import DEVNULL, PIPE
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from rtcpeer.audio.sources import FileSource
 from signaling.pytest_plugin import VoiceServer
-from signaling.scenario import speech_file
+from signaling.scenario import SCENARIOS, speech_file
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -58,7 +59,19 @@ async def test_the_lines_of_python_run_as_printed(voice_server: VoiceServer, hel
 
     assert 0 == code, errors
     assert "Warning" not in errors  # a busy machine may be told so, in a log line
-    assert re.fullmatch(r"they heard '.+', said '.+' after \d+\.\d\d s\n", output)
+    assert re.fullmatch(r"they heard '.+', said '.+' after \d+\.\d+ s\n", output)
+
+
+async def test_they_run_with_an_agent_that_speaks_first(voice_server: VoiceServer, hello_wav: Path) -> None:
+    program = next(block for block in fenced("python") if block.startswith("import asyncio, rtcpeer"))
+    script = SCENARIOS["conversation"]
+    voice_server.scenario = replace(script, greeting=script.turns[0].answer)
+
+    program = program.replace("http://127.0.0.1:8080", voice_server.url("orga"))
+    code, output, errors = await run(sys.executable, "-W", "error", "-c", program, cwd=hello_wav.parent)
+
+    assert 0 == code, errors
+    assert re.fullmatch(r"they heard .+, said '.+' after (None|\d+\.\d+) s\n", output)
 
 
 async def test_every_command_it_names_is_there(tmp_path: Path) -> None:

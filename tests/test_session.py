@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,11 +83,11 @@ async def test_iteration_starts_with_the_phases_and_ends_after_closed(mock: Mock
     assert all(event.to_dict()["type"] for event in said)
 
 
-async def test_two_readers_of_the_events_get_all_of_them(mock: MockServer):
+async def test_two_readers_of_the_log_get_all_of_it(mock: MockServer):
     session = await calling(mock)
 
     async def read() -> list[object]:
-        return [event async for event in session]
+        return [entry.said async for entry in session.events.read()]
 
     readers = [asyncio.create_task(read()) for _ in range(2)]
     await session.wait_for(SessionStarted, timeout=DEADLINE)
@@ -109,9 +110,65 @@ async def test_wait_for_finds_what_happened_before_it_was_asked(session: Session
     assert "token" == (await session.wait_for(PhaseCompleted)).phase
 
 
-async def test_wait_for_gives_up_after_its_timeout(session: Session):
-    with pytest.raises(TimeoutError, match=r"no Interrupted in 0\.01 s"):
-        await session.wait_for(Interrupted, timeout=0.01)
+async def test_event_that_wait_for_returned_is_not_returned_again_nor_iterated_over(mock: MockServer):
+    session = await calling(mock)
+    await session.wait_for(SessionStarted, timeout=DEADLINE)
+    phases = [await session.wait_for(PhaseCompleted) for _ in range(2)]
+    gathering = await session.wait_for(PhaseCompleted, where=lambda phase: phase.phase == "gathering")
+    await session.close()
+
+    rest = [event async for event in session]
+
+    assert ["token", "ice-config"] == [each.phase for each in phases]
+    assert "gathering" == gathering.phase
+    assert ["signaling", "transport", "channel"] == [e.phase for e in rest if isinstance(e, PhaseCompleted)]
+    assert SessionStarted not in map(type, rest)
+    with pytest.raises(ConnectionLost, match="ended without a PhaseCompleted"):
+        await session.wait_for(PhaseCompleted)
+
+
+async def test_waiting_for_one_event_after_the_other_leaves_the_loop_to_others(session: Session):
+    async def wait_for_ever() -> None:
+        while True:
+            await session.wait_for(PhaseCompleted)
+
+    waiting = asyncio.create_task(wait_for_ever())
+    await until(lambda: session._deliveries.waiters)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_listen_takes_the_mark_of_its_turn_and_leaves_the_next_one(session: Session, question: Path):
+    await session.play(question)
+    await session.listen(timeout=DEADLINE)
+    assert 1 == kinds(session).count(ResponseCompleted)
+    await session.play(question)
+
+    async for event in session:
+        if isinstance(event, ResponseCompleted):
+            break
+
+    assert 2 == kinds(session).count(ResponseCompleted)
+
+
+async def test_wait_for_and_listen_give_up_after_their_timeout_with_an_error_of_ours(session: Session):
+    for wait, message in (
+        (session.wait_for(Interrupted, timeout=0.01), "no Interrupted in 0.01 s"),
+        (session.listen(timeout=0.01), "the agent completed no turn in 0.01 s"),
+    ):
+        with pytest.raises(TimeoutError, match=message) as raised:
+            await wait
+        assert isinstance(raised.value, rtcpeer.RtcPeerError)
+
+
+async def test_limit_that_is_not_a_number_is_refused(session: Session):
+    for wait in (session.wait_for(Interrupted, timeout=math.nan), session.listen(timeout=math.nan)):
+        with pytest.raises(ConfigurationError, match="timeout is nan"):
+            await wait
+    for option in ("ice_timeout", "http_timeout", "open_timeout"):
+        with pytest.raises(ConfigurationError, match=f"{option} is nan"):
+            rtcpeer.connect("orga", "http://127.0.0.1:1", api_key="k", **{option: math.nan})
 
 
 async def test_wait_for_and_listen_say_that_the_session_ended(session: Session):
@@ -198,7 +255,7 @@ async def test_polling_leaves_nothing_behind_each_time(session: Session):
                 await wait
 
     assert 0 == session._path.turns.listeners
-    assert [] == session.events._waiters
+    assert 0 == session._deliveries.waiters
 
 
 async def test_without_transcripts_nothing_is_known_of_what_was_heard(mock: MockServer, question: Path):
