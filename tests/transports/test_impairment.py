@@ -57,10 +57,12 @@ class Listener(Nobody):
 
 
 class OpenLink(RtcLink):
-    """Hands packets to its listener rather than to the playout."""
+    """Hands packets to whoever hears rather than to the playout."""
+
+    heard: Listener
 
     def _on_packet(self, packet: MediaPacket) -> None:
-        self._listener.on_packet(packet)
+        self.heard.on_packet(packet)
 
 
 class End:
@@ -71,6 +73,7 @@ class End:
         self.link = OpenLink(
             Orga(side, Orga.configure({})), self.heard, netem=NetworkConditions.parse(netem), netem_seed=seed
         )
+        self.link.heard = self.heard
         self.sent = 0
 
     async def send(self, frames: int) -> None:
