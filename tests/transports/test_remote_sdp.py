@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiortc.sdp import SessionDescription
@@ -475,3 +477,61 @@ def test_whatever_comes_out_aiortc_can_read_and_it_is_plain(seed: int):
             continue
         as_aiortc_reads(found)
         assert found.sdp == read(found.sdp).sdp
+
+
+# Real ones, with what a person read in them
+
+FACTS = {
+    name: facts for path in sorted(FOLDER.glob("facts*.json")) for name, facts in json.loads(path.read_text()).items()
+}
+
+
+def offer_of_ours(lines: list[dict[str, Any]]) -> str:
+    """An offer that has the kinds and mids of an answer."""
+    make = {"audio": audio, "video": video, "application": data}
+    made = [make[line["kind"]](*TRANSPORT, HOST, mid=line["mid"]) for line in lines]
+    return sdp(*made, head=("a=group:BUNDLE " + " ".join(line["mid"] for line in lines),))
+
+
+def usable(line: dict[str, Any]) -> set[tuple[str, int]]:
+    return {
+        (address, port)
+        for component, protocol, address, port, _ in line["candidates"]
+        if (component, protocol.lower()) == (1, "udp") and not address.endswith(".local")
+    }
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_what_a_person_read_in_a_real_description_is_read(name: str):
+    facts, text = FACTS[name], (FOLDER / name).read_bytes().decode()
+    lines = facts["lines"]
+    audio_line = next(line for line in lines if line["kind"] == "audio")
+    is_offer = "-offer" in name
+
+    def read() -> RemoteDescription:
+        return read_offer(text) if is_offer else read_answer(text, offer_of_ours(lines))
+
+    if audio_line["rejected"]:
+        with pytest.raises(RemoteProtocolError, match="its audio line is turned down"):
+            read()
+        return
+    found = read()
+
+    assert [line["kind"] for line in lines] == [line.kind for line in found.lines]
+    assert [line["mid"] for line in lines] == [line.mid for line in found.lines]
+    assert facts["ice_lite"] is found.ice_lite
+    for line, said in zip(found.lines, lines, strict=True):
+        assert line.rejected or not said["rejected"]
+        if not line.rejected and said["direction"] is not None:
+            assert said["direction"] == line.direction
+    numbers = [number for number, codec in found.line("audio").codecs.items() if codec == "opus"]
+    assert [audio_line["opus"]] == numbers
+    tag = next(line for line in lines if line["mid"] == (facts["bundle"] or [lines[0]["mid"]])[0])
+    expected = set().union(*(usable(line) for line in lines if line["ice_ufrag"] == tag["ice_ufrag"]))
+    for media in as_aiortc_reads(found).media:
+        assert tag["ice_ufrag"] == media.ice.usernameFragment
+        assert expected == {(each.ip, each.port) for each in media.ice_candidates}
+    hidden = {address for line in lines for _, _, address, _, _ in line["candidates"] if address.endswith(".local")}
+    assert hidden >= {each.split()[4] for each in found.named}
+    assert bool(hidden) == bool(found.named)
+    assert found.sdp == (read_offer(found.sdp) if is_offer else read_answer(found.sdp, offer_of_ours(lines))).sdp
