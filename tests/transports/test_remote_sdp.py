@@ -113,6 +113,12 @@ def test_candidates_of_the_first_line_are_everybodys():
     assert [["192.0.2.1"]] * 3 == addresses(read_answer(first_alone.replace("actpass", "passive"), PLAIN))
 
 
+def test_candidates_of_another_line_are_everybodys_where_the_first_has_none():
+    text = sdp(audio(*TRANSPORT), video(*TRANSPORT, HOST), data(*TRANSPORT))
+
+    assert [["192.0.2.1"]] * 3 == addresses(read_offer(text))
+
+
 def test_an_end_mark_anywhere_in_the_bundle_is_everybodys():
     text = sdp(audio(*TRANSPORT, HOST), video(*TRANSPORT), data(*TRANSPORT, "a=end-of-candidates"))
 
@@ -137,8 +143,9 @@ def test_an_end_after_nothing_usable_waits_for_the_far_ends_own_checks(hidden: s
     assert "end-of-candidates" not in found.sdp
 
 
-def test_each_line_of_a_balanced_offer_has_ports_of_its_own_and_the_tagged_ones_count():
-    other = [line.replace("abcd", "efgh") for line in TRANSPORT]
+@pytest.mark.parametrize("ufrag", ["efgh", "abcd"])  # browsers write one for all
+def test_each_line_of_a_balanced_offer_has_ports_of_its_own_and_the_tagged_ones_count(ufrag: str):
+    other = [line.replace("abcd", ufrag) for line in TRANSPORT]
     text = sdp(
         audio(*TRANSPORT, candidate(1)),
         video(*other, candidate(2)),
