@@ -115,6 +115,12 @@ _NODE = "node"
 _OPUS = Npm("opusscript")
 _RTP = "gives and takes RTP: Opus is coded by libopus (opusscript)"
 _SILENT = f"{_RTP}. Closes its channel first: its `close()` tells the other side nothing"
+_CHROMIUM = Installed(("chromium", "--version"), "chromium")
+_FIREFOX = Installed(("firefox-esr", "--version"), "firefox-esr")
+_PULSEAUDIO = Installed(("pulseaudio", "--version"), "pulseaudio")
+# A page that may use the microphone. From any other come names that the far end's own network alone can look up, and
+# a firewall or a relay lets nothing through from an address that it was not told.
+_CAPTURES = {"obfuscate": False}
 
 FAR_ENDS: Mapping[str, FarEnd] = {
     far_end.name: far_end
@@ -122,8 +128,8 @@ FAR_ENDS: Mapping[str, FarEnd] = {
         FarEnd("libwebrtc", (_NODE, "wrtc.js"), [Npm("@roamhq/wrtc")], note="npm @roamhq/wrtc"),
         FarEnd("werift", (_NODE, "werift.js"), [Npm("werift"), _OPUS], note=_SILENT),
         FarEnd("libdatachannel", (_NODE, "node_datachannel.js"), [Npm("node-datachannel"), _OPUS], note=_RTP),
-        FarEnd("chromium", (sys.executable, "chromium.py"), [Installed(("chromium", "--version"), "chromium")]),
-        FarEnd("firefox", (sys.executable, "firefox.py"), [Installed(("firefox-esr", "--version"), "firefox-esr")]),
+        FarEnd("chromium", (sys.executable, "chromium.py"), [_CHROMIUM], _CAPTURES),
+        FarEnd("firefox", (sys.executable, "firefox.py"), [_FIREFOX, _PULSEAUDIO], _CAPTURES),
     )
 }
 
