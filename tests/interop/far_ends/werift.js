@@ -74,11 +74,11 @@ obey({
   async close() {
     end.ours();
     tone?.stop();
-    // Its pc.close() puts nothing on the wire, neither an alert nor an abort: what the other side can be told of is the
-    // channel's end, if that was acknowledged before.
-    const closed = new Promise((resolve) => channel.stateChange.subscribe((state) => state === "closed" && resolve()));
+    // Its pc.close() puts nothing on the wire, neither an alert nor an abort. The other side can be told of the channel's
+    // end alone, and hangs up then.
+    const hungUp = new Promise((resolve) => pc.connectionStateChange.subscribe((state) => state === "closed" && resolve()));
     channel.close();
-    await closed;
+    await Promise.race([hungUp, new Promise((resolve) => setTimeout(resolve, 2000))]);
     await pc.close();
   },
 });
