@@ -36,6 +36,10 @@ logger = logging.getLogger(__name__)
 RecordFormat = Literal["ogg", "wav", "mka"]
 
 
+EVENTS_LIMIT = 64_000_000
+"""Characters of ``events.jsonl``; a day's talk is a tenth of it. What comes after is counted in ``call.json``."""
+
+
 class CallFolder:
     """Writes one session's folder. Make it before the call is opened: failing to connect is part of the story.
 
@@ -59,6 +63,8 @@ class CallFolder:
         self._session = session
         self._about = {"started_at": datetime.now(UTC).isoformat(timespec="milliseconds")} | about
         self._turnarounds: list[float] = []
+        self._events_size = 0
+        self._events_left_out = 0
         self._ended: dict[str, Any] | None = None
         self._audio_name = f"audio.{format}"
         if (self.path / "call.json").exists():
@@ -86,7 +92,12 @@ class CallFolder:
             self._turnarounds.append(entry.said.turnaround)
         elif isinstance(entry.said, Closed):
             self._ended = {"t": entry.t, "reason": entry.said.reason, "detail": entry.said.detail}
-        self._append(self._events, {"t": entry.t} | entry.said.to_dict())
+        if self._events_size < EVENTS_LIMIT or isinstance(entry.said, Closed):
+            self._events_size += self._append(self._events, {"t": entry.t} | entry.said.to_dict())
+            return
+        if not self._events_left_out:
+            logger.warning("%s is full: further events are only counted", self._events.name)
+        self._events_left_out += 1
 
     def _on_packet(self, packet: OpusPacket, is_event: bool) -> None:
         if is_event:
@@ -152,13 +163,16 @@ class CallFolder:
     def _on_recorder_error(self, error: MediaError) -> None:
         self._session.report(ErrorReported(str(error), code="recording"))
 
-    def _append(self, file: Any, line: dict[str, Any]) -> None:
+    def _append(self, file: Any, line: dict[str, Any]) -> int:
+        """Return the characters that were written."""
         try:
-            file.write(readable_json(line) + "\n")
+            written: int = file.write(readable_json(line) + "\n")
             file.flush()
+            return written
         except (OSError, ValueError) as exc:
             # The call matters more than its log; the recorder reports a full disk as an event.
             logger.warning("can't write %s: %s", file.name, exc)
+            return 0
 
     def _figures(self) -> tuple[dict[str, Any], Any]:
         """Return the figures that change, and what was negotiated, which does not."""
@@ -188,6 +202,8 @@ class CallFolder:
             "stats": figures,
             "ended": self._ended,
         }
+        if self._events_left_out:
+            call["events_left_out"] = self._events_left_out
         unfinished = self.path / "call.json.part"
         try:
             unfinished.write_text(readable_json(call, indent=2) + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ import io
 import logging
 import wave
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -67,7 +67,7 @@ class Call:
     def __init__(self, id: str, session: Session, agent: Agent, *, started_at: float) -> None:
         self.id = id
         self.protocol = session.protocol.profile.name
-        self.params = dict(session.protocol.params)
+        self.params = remembered(session.protocol.params)
         self.state: Literal["opening", "open", "closed"] = "opening"
         self.failure: str | None = None
         """Why it never opened, or broke."""
@@ -95,7 +95,7 @@ class Call:
         try:
             await session.opened()
             # The first message may have brought more.
-            self.params |= session.protocol.params
+            self.params = remembered(self.params | session.protocol.params)
             self.settings = dict(self.params)
             self.state = "open"
             on_open()
@@ -176,11 +176,47 @@ class Call:
         match entry.said:
             case UpdateSession():
                 changes = dataclasses.asdict(entry.said)
-                self.settings |= {name: value for name, value in changes.items() if value is not None}
+                self.settings |= remembered({name: value for name, value in changes.items() if value is not None})
             case Closed():
                 self._closed = entry.said
         if isinstance(entry.said, (Command, Unknown, ErrorReported, DtmfReceived)):
             self._received.append(Entry(entry.t, _shortened(entry.said)))
+
+
+PARAMS_LIMIT = 50_000
+"""Characters, and as many numbers, of a call's parameters that are remembered."""
+
+
+def remembered(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return as much of a caller's parameters as a hundred calls can hold; what is cut off ends in ``…``."""
+    left = PARAMS_LIMIT
+
+    def cut(value: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if isinstance(value, str):
+            kept = value if len(value) <= left else value[: max(0, left)] + "…"
+            left -= len(kept)
+            return kept
+        if isinstance(value, Mapping):
+            found: dict[str, Any] = {}
+            for name, item in value.items():
+                if left <= 0:
+                    return found | {"…": None}
+                found[cut(str(name))] = cut(item)
+            return found
+        if isinstance(value, (list, tuple)):
+            items = []
+            for item in value:
+                if left <= 0:
+                    items.append("…")
+                    break
+                items.append(cut(item))
+            return items
+        return value
+
+    kept: dict[str, Any] = cut(params)
+    return kept
 
 
 _PRIVATE = ("mcp_server", "email")
@@ -193,9 +229,11 @@ def _audible(pcm: NDArray[np.int16]) -> bool:
 
 
 def _shortened(said: Said) -> Said:
-    long = {
-        field.name: value[:TEXT_LIMIT]
-        for field in dataclasses.fields(said)
-        if isinstance(value := getattr(said, field.name), str) and len(value) > TEXT_LIMIT
-    }
+    long: dict[str, Any] = {}
+    for field in dataclasses.fields(said):
+        match getattr(said, field.name):
+            case str(value) if len(value) > TEXT_LIMIT:
+                long[field.name] = value[:TEXT_LIMIT]
+            case tuple(value) if sum(map(len, map(str, value))) + len(value) > TEXT_LIMIT:
+                long[field.name] = ("…",)
     return dataclasses.replace(said, **long) if long else said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import subprocess
@@ -34,7 +35,7 @@ import rtcpeer
 from rtcpeer import Backoff, Interrupted, Reconnected, Reconnecting, ResponseCompleted, TranscriptCompleted
 from rtcpeer.commands import EndUtterance
 from rtcpeer.errors import AuthError, ConnectionLost
-from rtcpeer.events import Closed, SessionStarted, SpeechStarted, TranscriptUpdated
+from rtcpeer.events import Closed, ErrorReported, SessionStarted, SpeechStarted, TranscriptUpdated
 from signaling import MockServer
 from signaling.scenario import Line, Scenario, Turn
 
@@ -213,6 +214,40 @@ async def test_messages_in_the_wrong_order_or_broken_end_nothing() -> None:
         async with rtcpeer.connect("soca", socket, token="t") as session:
             assert "still there" == (await session.wait_for(TranscriptCompleted, timeout=DEADLINE)).text
             assert 4 == session.counters["messages_refused"]
+
+
+async def test_a_message_that_unpacks_to_many_minutes_is_decoded_in_small_steps_and_no_further_than_two() -> None:
+    # MPEG-2.5, layer III, 8 kb/s, 8 kHz, mono: 72 ms in 72 bytes, silent.
+    frame = bytes((0xFF, 0xE3, 0x18, 0xC0)) + bytes(68)
+    piece = base64.b64encode(frame * 7000).decode()  # 504 s
+    sentence = {"stepType": "sentence", "sentenceId": 1, "chunkIndex": 0, "audioBase64": piece, "seq": 1}
+    app, _ = await scripted(*READY, sentence, {"type": "stt.final", "text": "still there"})
+    steps = 0
+    at_refusal: list[int] = []
+
+    async def count() -> None:
+        nonlocal steps
+        while True:
+            await asyncio.sleep(0)
+            steps += 1
+
+    async with serving(app) as url:
+        socket = url.replace("http", "ws") + "/chat/agent/voice-ws"
+        async with rtcpeer.connect("soca", socket, token="t") as session:
+            session.events.tap(
+                lambda entry: at_refusal.append(steps) if isinstance(entry.said, ErrorReported) else None
+            )
+            counting = asyncio.create_task(count())
+            final = await session.wait_for(TranscriptCompleted, timeout=DEADLINE)
+            counting.cancel()
+            stats = session.stats()["inbound_audio"]
+
+    assert "still there" == final.text
+    refusals = [entry.said.message for entry in session.events.entries() if isinstance(entry.said, ErrorReported)]
+    assert ["a message with more than 120 s of audio: the rest of it is dropped"] == refusals
+    assert 1 == stats["packets_malformed"]
+    assert 120 / 4.1 <= stats["packets_received"] <= 120 / 4 + 2  # pieces of 4096 bytes, 4.1 s each
+    assert at_refusal[0] >= 29  # others had their turn between any two of them
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ class TurnPlayout:
         self._newest: int = 0
         self._decoders: dict[tuple[str, AudioFormat, int], WireDecoder] = {}
 
-    def put(self, chunk: AudioChunk, oldest: int, now: float) -> None:
-        """Take a chunk of any turn; of those before ``oldest`` it is decoded and counted, and not heard.
+    def put(self, chunk: AudioChunk, oldest: int, now: float) -> float:
+        """Take a chunk of any turn, and return its seconds; of those before ``oldest`` it is not heard, but counted.
 
         Raises:
             MediaError: it can't be read, which is counted.
@@ -53,8 +53,13 @@ class TurnPlayout:
         if chunk.generation < oldest:
             stats.packets_received += 1
             stats.interrupted_samples += len(pcm) * VOICE.sample_rate // chunk.format.sample_rate
-            return
-        self.playout.put(pcm, chunk.format, self._first + chunk.generation, now)
+        else:
+            self.playout.put(pcm, chunk.format, self._first + chunk.generation, now)
+        return len(pcm) / chunk.format.sample_rate
+
+    def refuse(self) -> None:
+        """Count audio that came and is not even decoded."""
+        self.playout.stats.packets_malformed += 1
 
     def interrupt(self, generation: int, now: float, *, everything: bool) -> float:
         """Drop what waits of the turns before ``generation``, or all; return the seconds of it that were heard."""

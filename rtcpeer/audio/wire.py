@@ -117,6 +117,11 @@ class OpusWireDecoder:
         return self._decoder.decode(data) if data else np.empty((0, self._channels), np.int16)
 
 
+EXPANDING = frozenset({"mp3"})
+"""Codecs of streams that may be cut anywhere, and of which few bytes may be much audio."""
+PIECE = 4096
+"""Bytes of such a stream that are decoded at once: 1 s at 32 kb/s, and 4 s of the thinnest that there is."""
+
 CODECS: Mapping[str, tuple[Callable[[AudioFormat], WireEncoder], Callable[[AudioFormat], WireDecoder]]] = {
     "pcm16": (PcmEncoder, PcmDecoder),
     "mp3": (Mp3Encoder, Mp3Decoder),

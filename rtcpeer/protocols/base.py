@@ -9,15 +9,17 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from ..commands import Command, UpdateSession
 from ..errors import LocalProtocolError, RemoteProtocolError, RtcPeerError, Unsupported
+from ..events import ResponseCompleted, TranscriptCompleted, TranscriptUpdated
 from ..formats import AudioFormat
 from ..said import Said
 from .http import HttpResponse, RequestRefused
 from .options import Check, check_options
+from .text import LONGEST_TEXT
 
 Message = str | bytes
 """One WebSocket or DataChannel message: text or binary."""
@@ -136,6 +138,8 @@ class VoiceProtocol(ABC):
     def __init__(self, side: Side, params: Mapping[str, Any] | None = None) -> None:
         self.side = side
         self.params = dict(params or {})
+        self.texts_cut = 0
+        """Transcripts of the far end that were longer than ``LONGEST_TEXT``."""
 
     @classmethod
     def has_voice(cls, side: Side) -> bool:
@@ -176,12 +180,23 @@ class VoiceProtocol(ABC):
             RemoteProtocolError: the message is malformed.
         """
         try:
-            return list(self.decode(message))
+            return [self._cut(said) for said in self.decode(message)]
         # Whatever a hostile message breaks, the session must see one documented error.
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as exc:
             raise RemoteProtocolError(
                 f"{self.profile.name}: malformed message of {len(message)} characters: {type(exc).__name__}"
             ) from exc
+
+    def _cut(self, said: Said) -> Said:
+        """Return a transcript as much of it as is kept; whatever else as it is."""
+        match said:
+            case TranscriptCompleted() | ResponseCompleted() if max(len(said.text), len(said.raw)) > LONGEST_TEXT:
+                self.texts_cut += 1
+                return replace(said, text=_shortened(said.text), raw=_shortened(said.raw))
+            case TranscriptUpdated() if len(said.text) > LONGEST_TEXT:
+                self.texts_cut += 1
+                return replace(said, text=_shortened(said.text))
+        return said
 
     @abstractmethod
     def encode(self, said: Said) -> Iterator[Message]: ...
@@ -216,3 +231,7 @@ class VoiceProtocol(ABC):
     @abstractmethod
     def refusal_response(cls, refused: RequestRefused, route: str) -> HttpResponse:
         """The vendor's status and body for a refusal on ``route`` (a key of ``profile.paths``, or empty)."""
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"

@@ -53,8 +53,10 @@ HELD = 512 * 1024
 """Bytes of later sentences that wait for the end of the one before: two minutes. Then it has ended without a word."""
 _REMEMBERED = 64
 """Sentences of a turn that are known to be over, and as many that wait for theirs."""
-_WORDS = 64 * 1024
+_WORDS = 16 * 1024
 """Characters of a turn's sentences that are told together, the latest."""
+_FEW_WORDS = 512
+"""Characters up to which each sentence is told as it comes."""
 _PIECE = 64
 """Bytes that a piece costs beside its own."""
 
@@ -118,6 +120,7 @@ class Soca(WebSocketProtocol):
         self._held = 0
         self._final = False  # the answer was said to be complete
         self._texts: list[str] = []
+        self._untold = 0  # characters of them that no event has told
         if side is Side.SERVER:
             self.generation = 1
 
@@ -313,6 +316,7 @@ class Soca(WebSocketProtocol):
         self._sentences.clear()
         self._over.clear()
         self._texts.clear()
+        self._untold = 0
         self._held = 0
         self._final = False
         return True
@@ -340,7 +344,12 @@ class Soca(WebSocketProtocol):
                 self._texts = [*self._texts[-_REMEMBERED:], plain_text(text)]
                 while len(self._texts) > 1 and sum(map(len, self._texts)) > _WORDS:
                     del self._texts[0]
-                yield TranscriptUpdated("assistant", " ".join(self._texts))
+                told = " ".join(self._texts)
+                self._untold += len(text)
+                # Each time the whole turn is said again, and kept: of a long one, when an eighth of it is new.
+                if len(told) <= _FEW_WORDS or 8 * self._untold >= len(told):
+                    self._untold = 0
+                    yield TranscriptUpdated("assistant", told)
         sentence = self._sentences[id]
         sentence.newest = index
         if data:

@@ -12,6 +12,10 @@ LONGEST_ID = 200
 """Characters of an id that comes from the network; UUIDs have 36."""
 
 
+LONGEST_TEXT = 20_000
+"""Characters of a transcript that are kept: a quarter of an hour's talk. Events and files hold each several times."""
+
+
 def read_id(value: object, *, name: str = "an id", may_be_empty: bool = False) -> str:
     """Return an id that the far end gave. Raises TypeError: it is none that a log or a file could hold."""
     if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_ID:

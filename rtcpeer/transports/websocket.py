@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from ..audio.chunker import Chunker
 from ..audio.jitter import PlayoutFrame
 from ..audio.level import Level
+from ..audio.stream_playout import LIMIT
 from ..audio.turn_playout import TurnPlayout
+from ..audio.wire import EXPANDING, PIECE
 from ..commands import Ping, Stop
 from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerError
 from ..events import ErrorReported, Interrupted, Pong, SessionStarted, Unknown
@@ -302,7 +304,10 @@ class WebSocketLink(Link):
             return
         try:
             for said in heard:
-                self._hear(said)
+                if isinstance(said, AudioChunk) and len(said.data) > PIECE and said.codec in EXPANDING:
+                    await self._play_pieces(said)
+                else:
+                    self._hear(said)
             self._follow_seq()
         except ConnectionLost as exc:  # an answer of ours, to one who takes none
             self._end("lost", str(exc))
@@ -332,14 +337,31 @@ class WebSocketLink(Link):
         if isinstance(said, Stop):
             self._end("remote", "the far end said stop")
 
-    def _play(self, chunk: AudioChunk) -> None:
+    async def _play_pieces(self, chunk: AudioChunk) -> None:
+        """Decode a long piece of a stream bit by bit: a megabyte of MP3 may be seconds of work."""
+        seconds = 0.0
+        for start in range(0, len(chunk.data), PIECE):
+            if seconds > LIMIT:
+                # Nobody waits for more, and the stream may go on in the next message.
+                self._turns.refuse()
+                self._listener.on_refused(f"a message with more than {LIMIT:g} s of audio: the rest of it is dropped")
+                return
+            took = self._play(replace(chunk, data=chunk.data[start : start + PIECE]))
+            if took is None:
+                return  # what is left of it can't be read either
+            seconds += took
+            await asyncio.sleep(0)
+
+    def _play(self, chunk: AudioChunk) -> float | None:
+        """Return its seconds, or ``None``: it can't be read, which is told."""
         self._follow_seq()
         # Who serves has no turns of the far end's to cut off.
         oldest = self.protocol.generation if self.protocol.side is Side.CLIENT else 0
         try:
-            self._turns.put(chunk, oldest, self._loop.time())
+            return self._turns.put(chunk, oldest, self._loop.time())
         except MediaError as exc:
             self._listener.on_refused(str(exc))
+            return None
 
     def _follow_seq(self) -> None:
         """Where that is the rule, a newer turn cuts the older off, whatever message it was in."""
@@ -395,6 +417,7 @@ class WebSocketLink(Link):
                 "audio_messages_dropped": self._outbox.audio_dropped,
                 "playout_lead": self._playout.lead,
                 "playout_resets": self._playout.resets,
+                "texts_cut": self.protocol.texts_cut,
             },
         }
 

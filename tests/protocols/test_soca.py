@@ -24,6 +24,7 @@ from rtcpeer.formats import AudioFormat
 from rtcpeer.protocols import Orbitali, Side, Soca
 from rtcpeer.protocols.base import AudioChunk
 from rtcpeer.protocols.http import HttpRequest, Refusal, RequestRefused, Ticket
+from rtcpeer.protocols.text import LONGEST_TEXT
 
 DOWN = AudioFormat(22_050)
 
@@ -220,6 +221,34 @@ def test_words_grow_with_each_sentence_and_are_said_once() -> None:
 
     texts = [said.text for said in heard if isinstance(said, TranscriptUpdated)]
     assert ["Hello.", "Hello. How are you?", "Fine."] == texts
+
+
+@pytest.mark.parametrize("length", [1, 80, 27_000])
+@pytest.mark.parametrize("sentences_each", [10**9, 40])
+def test_a_flood_of_words_is_told_a_few_times_over_and_not_hundreds(length: int, sentences_each: int) -> None:
+    codec = started()
+    came = told = 0
+    for number in range(min(20_000, 1_700_000 // length)):
+        message = chunk(number, 0, None, contentStep="x" * length, seq=2 + number // sentences_each, isLastChunk=True)
+        came += len(message)
+        told += sum(len(json.dumps(said.to_dict())) for said in codec.receive(message))
+
+    assert told < 8 * came
+
+
+def test_a_transcript_longer_than_anybody_talks_is_cut_and_counted() -> None:
+    codec = started()
+    words = "word " * 100_000
+
+    heard = codec.receive(json.dumps({"stepType": "final_answer", "fullResponse": {"answers": [{"output": words}]}}))
+    heard += codec.receive(json.dumps({"type": "stt.final", "text": words}))
+    heard += codec.receive(json.dumps({"type": "stt.partial", "text": words}))
+
+    assert 4 == codec.texts_cut == len(heard)
+    for said in heard:
+        assert LONGEST_TEXT == len(said.text)
+        assert said.text == words[: LONGEST_TEXT - 1] + "…"
+        assert LONGEST_TEXT >= len(getattr(said, "raw", ""))
 
 
 @given(order=st.permutations([1] * 4 + [2] * 4 + [3] * 4))

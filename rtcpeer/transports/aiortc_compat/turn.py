@@ -27,6 +27,9 @@ RELEASE_TIMEOUT = 0.5
 FIRST_RETRY = 0.1
 """Seconds until a request is repeated; it doubles each time. aioice's 0.5 s would be later than gathering's end."""
 
+LEAST_LIFETIME = 60.0
+"""Seconds that an allocation is taken to live at least: a server that says less is not asked again and again."""
+
 Address = tuple[str, int]
 Bind = Callable[[socket.socket], None]
 """Bind a socket to a local address and port. May raise OSError."""
@@ -91,6 +94,13 @@ class _Alive:
             pass  # it closed the socket
         except (ConnectionError, stun.TransactionError):
             self.transport.close()
+
+    async def request_with_retry(self, request: stun.Message) -> tuple[stun.Message, Any]:
+        response, address = await super().request_with_retry(request)  # type: ignore[misc]
+        if "LIFETIME" in response.attributes:
+            # aioice refreshes at five sixths of it: with 0, thousands of times a second.
+            response.attributes["LIFETIME"] = max(LEAST_LIFETIME, response.attributes["LIFETIME"])
+        return response, address
 
     async def open_channel(self, addr: Address) -> None:
         """Bind a channel, and with it install a permission, before there is anything to send.
