@@ -564,9 +564,10 @@ def _describe(
         transport[transport.index(("setup", "actpass"))] = ("setup", "active")
         ignored["a=setup:actpass in an answer"] += 1
     shared = [each for each in sections if each.value("ice-ufrag") in (None, ufrag)]
-    # RFC 9143: a browser's offer has ports of its own in each line, all under one user name, and gives up all but
-    # those of the tagged one. Where that has none, they stand elsewhere.
-    candidates, named = _candidates([tag] if tag.has("candidate") else shared, ignored)
+    # RFC 9143, 7.1.1: each line of a browser's offer has ports of its own, under one user name, and all but those of
+    # the tagged line are given up once it is answered. Where that has none, they stand elsewhere.
+    alone = kind == "offer" and tag.has("candidate")
+    candidates, named = _candidates([tag] if alone else shared, ignored)
     ended = any(section.has("end-of-candidates") for section in shared) and bool(candidates) and not named
     for section in used:
         _make_plain(section, transport, candidates, ended=ended)

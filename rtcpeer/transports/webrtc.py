@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -114,6 +114,7 @@ class RtcLink(Link):
         self._negotiated: NegotiatedAudio | None = None
         self._unplayable: Counter[int] = Counter()
         self._lookups: set[asyncio.Task[None]] = set()
+        self._names_open = 0  # of candidates, not looked up yet, or in vain
         self._video_out: OutgoingVideo | None = None
         self._video_in: IncomingVideo | None = None
         self._opus = opus or OpusSettings()
@@ -266,10 +267,15 @@ class RtcLink(Link):
         self._remote = remote
         self._wishes = receiver_wishes(remote.sdp)
         for candidate in remote.named:
-            self._look_up(aiortc_compat.add_named_candidate(self._pc, candidate))
+            self._start_lookup(candidate)
 
-    def _look_up(self, lookup: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(lookup)
+    def _start_lookup(self, candidate: str) -> None:
+        async def look_up() -> None:
+            if await aiortc_compat.add_named_candidate(self._pc, candidate):
+                self._names_open -= 1
+
+        self._names_open += 1
+        task = asyncio.create_task(look_up())
         self._lookups.add(task)
         task.add_done_callback(self._lookups.discard)
 
@@ -310,13 +316,13 @@ class RtcLink(Link):
     def tried(self) -> str:
         """Say between what a path was looked for, for an error."""
         ours, theirs = aiortc_compat.candidate_types(self._pc)
-        if self._remote is not None and self._remote.passed_over:
-            theirs_unused = f" (not used: {counted(self._remote.passed_over)})"
-        else:
-            theirs_unused = ""
+        unused = dict(self._remote.passed_over) if self._remote is not None else {}
+        if self._names_open:
+            unused["names that were not found"] = self._names_open
+        not_used = f" (not used: {counted(unused)})" if unused else ""
         told = "".join(f"; {each}" for each in self._ice_failures)
         none = "no candidates"
-        return f"we offered {counted(ours) or none}, the far end {counted(theirs) or none}{theirs_unused}{told}"
+        return f"we offered {counted(ours) or none}, the far end {counted(theirs) or none}{not_used}{told}"
 
     # While it runs
 

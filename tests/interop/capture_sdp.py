@@ -3,7 +3,7 @@
     python tests/interop/capture_sdp.py [firefox | chromium-offer | firefox-answer-turn …]
 
 Linux, and root. The browser is alone on a host whose one neighbour is coturn; on the way there its address is
-translated, so that it has candidates of every type. The facts beside the files are typed, not written by this: see
+translated, so that it has candidates of every type. The facts beside the files are not written by this: see
 ``fixtures/README.md``.
 """
 

@@ -250,6 +250,22 @@ async def test_a_candidate_with_a_host_name_is_looked_up_and_tried(monkeypatch: 
         await until(lambda: session.stats()["negotiated"]["candidates"]["remote"].get("host"))
 
 
+async def test_a_call_that_fails_names_what_of_the_candidates_was_of_no_use():
+    def unreachable(sdp: str) -> str:
+        lines = ["a=candidate:1 1 udp 9 nobody.invalid 9 typ host", "a=candidate:2 1 TCP 9 192.0.2.9 9 typ host"]
+        return per_line(r"^(a=mid:0)\r$", "\r\n".join([r"\1", *lines, ""]))(sdp)
+
+    async with stock_peer() as pc:
+        session = Session(Orga(Side.CLIENT, Orga.configure({})), asyncio.get_running_loop().time())
+        link = session.link = RtcLink(session.protocol, session)
+        await pc.setRemoteDescription(RTCSessionDescription(await link.offer(), "offer"))
+        await link.accept(unreachable((await pc.createAnswer()).sdp))
+        tried = link.tried()
+        await session.close()
+
+    assert "not used: 1 TCP candidates, 1 names that were not found" in tried
+
+
 HIDDEN = r"a=candidate:\1 udp \2 5f1c0a52-6a0e-4d0b-9b7e-3c1d2e4f5a6b.local \3 typ host"
 OFFERS: dict[str, Rewrite] = {
     "hidden behind mDNS names, then the end": per_line(

@@ -61,8 +61,8 @@ def candidate_types(pc: RTCPeerConnection) -> tuple[list[str], list[str]]:
     return ours, theirs
 
 
-async def add_named_candidate(pc: RTCPeerConnection, line: str) -> None:
-    """Look up the name in a candidate and try it; one that cannot be looked up is passed over.
+async def add_named_candidate(pc: RTCPeerConnection, line: str) -> bool:
+    """Look up the name in a candidate and try it; return whether it was found.
 
     aioice looks up the names that browsers make, by multicast (draft-ietf-mmusic-mdns-ice-candidates, 3.2), and no
     others.
@@ -81,6 +81,9 @@ async def add_named_candidate(pc: RTCPeerConnection, line: str) -> None:
                 await transport.addRemoteCandidate(each)
     except (OSError, ValueError) as exc:
         logger.info("a candidate's name was not found: %s", type(exc).__name__)
+        return False
+    known = {each.host for transport in ice_transports(pc) for each in transport._connection.remote_candidates}
+    return any(each.ip in known for each in candidates)
 
 
 def mute(pc: RTCPeerConnection) -> None:
