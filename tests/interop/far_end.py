@@ -98,6 +98,8 @@ class FarEnd:
     """What it needs. The version of the first is the far end's."""
     options: Mapping[str, Any] = field(default_factory=dict)
     roles: Sequence[Role] = ("answer", "offer")
+    variant: bool = False
+    """Another way to use one that is listed already: the whole matrix has it alone."""
     echoes: bool = False
     """It plays back what it hears, rather than a tone, and measures nothing."""
     note: str = ""
@@ -111,25 +113,35 @@ class FarEnd:
         return self.parts[0].version()
 
 
+ROUTER = "10.82.1.1"
+"""Between us and the far end, in ``matrix.py``: a STUN and TURN server."""
+
 _NODE = "node"
 _OPUS = Npm("opusscript")
 _RTP = "gives and takes RTP: Opus is coded by libopus (opusscript)"
 _SILENT = f"{_RTP}. Closes its channel first: its `close()` tells the other side nothing"
-_CHROMIUM = Installed(("chromium", "--version"), "chromium")
-_FIREFOX = Installed(("firefox-esr", "--version"), "firefox-esr")
+_HERE = {"ice_servers": [{"urls": f"stun:{ROUTER}:3478"}]}
+"""Without a server of our own it asks a public one, and waits five seconds for its name."""
+
+_CHROMIUM, _FIREFOX = (sys.executable, "chromium.py"), (sys.executable, "firefox.py")
+_HAS_CHROMIUM = Installed(("chromium", "--version"), "chromium")
+_HAS_FIREFOX = Installed(("firefox-esr", "--version"), "firefox-esr")
+# From a page that may not use the microphone come names that the far end's own network alone can look up.
+_MDNS = {"obfuscate": True, **_HERE}
 _PULSEAUDIO = Installed(("pulseaudio", "--version"), "pulseaudio")
-# A page that may use the microphone. From any other come names that the far end's own network alone can look up, and
-# a firewall or a relay lets nothing through from an address that it was not told.
-_CAPTURES = {"obfuscate": False}
+_MICROPHONE = "The page may use the microphone"
+_NO_MICROPHONE = "The page may not use the microphone: names of mDNS for its host's addresses, and a STUN server"
 
 FAR_ENDS: Mapping[str, FarEnd] = {
     far_end.name: far_end
     for far_end in (
         FarEnd("libwebrtc", (_NODE, "wrtc.js"), [Npm("@roamhq/wrtc")], note="npm @roamhq/wrtc"),
-        FarEnd("werift", (_NODE, "werift.js"), [Npm("werift"), _OPUS], note=_SILENT),
+        FarEnd("werift", (_NODE, "werift.js"), [Npm("werift"), _OPUS], _HERE, note=_SILENT),
         FarEnd("libdatachannel", (_NODE, "node_datachannel.js"), [Npm("node-datachannel"), _OPUS], note=_RTP),
-        FarEnd("chromium", (sys.executable, "chromium.py"), [_CHROMIUM], _CAPTURES),
-        FarEnd("firefox", (sys.executable, "firefox.py"), [_FIREFOX, _PULSEAUDIO], _CAPTURES),
+        FarEnd("chromium", _CHROMIUM, [_HAS_CHROMIUM], {"obfuscate": False}, note=_MICROPHONE),
+        FarEnd("chromium-mdns", _CHROMIUM, [_HAS_CHROMIUM], _MDNS, variant=True, note=_NO_MICROPHONE),
+        FarEnd("firefox", _FIREFOX, [_HAS_FIREFOX, _PULSEAUDIO], {"obfuscate": False}, note=_MICROPHONE),
+        FarEnd("firefox-mdns", _FIREFOX, [_HAS_FIREFOX, _PULSEAUDIO], _MDNS, variant=True, note=_NO_MICROPHONE),
     )
 }
 

@@ -29,14 +29,13 @@ if __name__ == "__main__":
     sys.path[1:1] = [str(TESTS)]  # what the tests share
 
 import pytest
-from far_end import FAR_ENDS, READY_WITHIN, FarEnd, Role, Talker, Trouble
+from far_end import FAR_ENDS, READY_WITHIN, ROUTER, FarEnd, Role, Talker, Trouble
 from namespaces import Host, ip
 from nat_lab import cable
 from parts import HERE
 from test_doctor_nat import namespace, run
 
 Side = Literal["near", "far"]
-TURN = "10.82.1.1"
 CREDENTIALS = {"username": "ann", "credential": "s3cret"}
 OURS, THEIRS = 440.0, 660.0
 """Hz: how the two sound."""
@@ -98,14 +97,14 @@ async def network() -> AsyncIterator[Network]:
         for host in hosts:
             stack.push_async_callback(_end_all, host)
         near, router, far = hosts
-        await cable(near, "eth0", "10.82.1.2", router, "near", TURN)
+        await cable(near, "eth0", "10.82.1.2", router, "near", ROUTER)
         await cable(far, "eth0", "10.82.2.2", router, "far", "10.82.2.1")
-        for host, gateway in ((near, TURN), (far, "10.82.2.1")):
+        for host, gateway in ((near, ROUTER), (far, "10.82.2.1")):
             await ip("-n", host.namespace, "route", "add", "default", "via", gateway)
         # An address that can't be routed makes coturn drop the allocation.
         await ip("-n", router.namespace, "route", "add", "blackhole", "default")
         await run(router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
-        options = (f"--listening-ip={TURN}", f"--relay-ip={TURN}", "--user=ann:s3cret", "--lt-cred-mech")
+        options = (f"--listening-ip={ROUTER}", f"--relay-ip={ROUTER}", "--user=ann:s3cret", "--lt-cred-mech")
         more = ("--realm=test.local", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout", "--pidfile=/dev/null")
         await stack.enter_async_context(router.running("turnserver", "-n", *options, *more))
         yield Network(near, far)
@@ -139,7 +138,7 @@ async def call(
         Trouble: which of it did not work.
     """
     await network.firewall(column.firewalled)
-    servers = [{"urls": [f"turn:{TURN}:3478?transport=udp"], **CREDENTIALS}] if column.relay else []
+    servers = [{"urls": [f"turn:{ROUTER}:3478?transport=udp"], **CREDENTIALS}] if column.relay else []
     ours: dict[str, Any] = {"as": "peer" if column.role == "answer" else "mock", "ice_servers": servers}
     if column.relay:
         ours["connect"] = {"ice_policy": "relay"}
@@ -216,7 +215,7 @@ async def cell(network: Network, far_end: FarEnd, column: Column, folder: Path |
 
     def save(kind: str, sdp: str) -> None:
         if folder is not None and column.plain:
-            (folder / f"{far_end.name}-{kind}.sdp").write_bytes(sdp.encode())
+            (folder / f"{far_end.name}-{far_end.version()}-{kind}.sdp").write_bytes(sdp.encode())
 
     try:
         for ended_by in ("near", "far"):
