@@ -14,11 +14,12 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from .call_folder import CallFolder, RecordFormat
-from .errors import ConfigurationError, check_timeout
+from .errors import ConfigurationError, RtcPeerError, check_timeout
 from .formats import OpusSettings
 from .netem import NetworkConditions
 from .opening import CallOptions, Opening, TokenSource
 from .opening.rtc import RtcOpening, accept
+from .opening.shortage import Lag, shortage
 from .opening.websocket import SocketOpening, accept_socket, check_for_socket
 from .protocols import find_protocol
 from .protocols.base import Side, VoiceProtocol
@@ -187,6 +188,7 @@ def connect(
                 session, opening, reconnect, attempt_timeout=open_timeout, session_limit=session_limit
             )
         deadline = asyncio.timeout(open_timeout)
+        lag = Lag()
         try:
             if record is not None:
                 about: dict[str, Any] = {
@@ -199,14 +201,18 @@ def connect(
                 CallFolder(record, session, about, format=record_format, received=record_received)
             if on_session is not None:
                 on_session(session)
-            async with deadline:
-                await opening.run()
+            with lag:
+                async with deadline:
+                    await opening.run()
             if reconnector is not None:
                 reconnector.opened()
         except BaseException as exc:
             failure: BaseException = exc
             if deadline.expired() and isinstance(exc, TimeoutError) and open_timeout is not None:
                 failure = opening.late(open_timeout)
+            failure = shortage(failure) or failure
+            if isinstance(failure, RtcPeerError):
+                failure = lag.explained(failure)
             session.fail(failure)
             await session.close()
             if failure is exc:

@@ -166,6 +166,8 @@ class Reception:
             except IceError as exc:
                 if isinstance(exc.__cause__, PortsExhausted):
                     raise RequestRefused(Refusal.RATE_LIMITED, "Too many calls at once: no port is free") from exc
+                if isinstance(exc.__cause__, OSError):
+                    raise RequestRefused(Refusal.RATE_LIMITED, "Too many calls at once: no socket is left") from exc
                 raise
             undone.pop_all()
         call = switchboard.put_through(session, offer.params, place)

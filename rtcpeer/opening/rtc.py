@@ -25,6 +25,7 @@ from ..transports.link import Link
 from ..transports.watchdog import WATCHFUL, Watchdog
 from ..transports.webrtc import RtcLink
 from . import Caller, CallOptions, Opening, open_in_background
+from .shortage import Lag, shortage
 
 
 class RtcOpening(Opening):
@@ -161,11 +162,23 @@ async def accept(
     try:
         answer = await link.answer(offer_sdp)
     except BaseException as exc:
-        session.fail(exc)
+        failure = shortage(exc) or exc
+        session.fail(failure)
         await session.close()
-        raise
+        if failure is exc:
+            raise
+        raise failure from exc
 
     async def open_session() -> None:
+        with Lag() as lag:
+            try:
+                await come_up()
+            except RtcPeerError as exc:
+                if (failure := lag.explained(exc)) is exc:
+                    raise
+                raise failure from exc
+
+    async def come_up() -> None:
         await connected(link, open_timeout)
         session.start_audio()
         try:

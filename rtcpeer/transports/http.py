@@ -196,6 +196,8 @@ def explain(exc: Exception, url: str, timeout: float | None) -> SignalingError |
             return _final(f"{place} redirects to what is no http URL")
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return ConfigurationError(f"{place} is no http URL; write it as https://host:port/path")
+        case aiohttp.ClientConnectorError() if exc.errno == errno.EMFILE:
+            return SignalingError(f"can't reach {origin}: this process may open no more files; see ulimit -n")
         case aiohttp.ClientConnectorError():
             return SignalingError(f"can't reach {origin}: {os.strerror(exc.errno or errno.EIO)}")
         case aiohttp.ClientResponseError():

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from ..formats import FRAME_DURATION
@@ -20,6 +22,9 @@ SLOTS = 4
 SLOT = FRAME_DURATION / SLOTS
 # A loop that was blocked longer than this is not caught up with: a burst of a hundred frames helps nobody.
 MAX_CATCH_UP = 0.2
+# So long at a stretch: then whatever else the loop has to do gets its turn. With more calls than there is CPU for,
+# the clock alone would keep it busy: packets would not be read, and no call would come up any more.
+MOST_WORK = 0.01
 # Later than this, a listener's buffer begins to notice: what `late_slots` counts.
 LATE = 0.01
 # A loop that was blocked again within this time still is in the same trouble, which was said once.
@@ -49,6 +54,7 @@ class MediaClock:
         self._timer: asyncio.TimerHandle | None = None
         self._origin = 0.0
         self._next = 0
+        self._frame = 0
         self.frames_skipped = 0
         """20 ms frames that were never served, because the loop was blocked for longer than the catch-up limit."""
         self.worst_lateness = 0.0
@@ -57,6 +63,7 @@ class MediaClock:
         """Slots that were served more than 10 ms too late."""
         self.episodes = 0
         """How often the loop was blocked for longer than the catch-up limit; one that lasts is one."""
+        self._rest: deque[Tick] = deque()  # of the slot that is being served
         self._episode_ends = float("-inf")
         self._served = 0.0  # when the last ticks were over
         self._slowest = ("", 0.0)  # of the ticks since it was last on time
@@ -75,6 +82,8 @@ class MediaClock:
         for slot in self._slots:
             if tick in slot:
                 slot.remove(tick)
+        with suppress(ValueError):
+            self._rest.remove(tick)
         if self._timer is not None and not any(self._slots):
             self._timer.cancel()
             self._timer = None
@@ -85,7 +94,8 @@ class MediaClock:
             self._part = (what, seconds)
 
     def _schedule(self) -> None:
-        self._timer = self._call_at(self._origin + self._next * SLOT, self._serve)
+        due = self._origin + self._next * SLOT
+        self._timer = self._call_at(min(due, self._time()) if self._rest else due, self._serve)
 
     def _serve(self) -> None:
         now = self._time()
@@ -96,25 +106,33 @@ class MediaClock:
             self._skip(deadline, now)
         if late <= LATE:
             self._slowest = ("", 0.0)
-        while self._origin + self._next * SLOT <= now:
-            self.late_slots += self._origin + self._next * SLOT + LATE < now
-            frame, slot = divmod(self._next, SLOTS)
-            self._next += 1
-            for tick in tuple(self._slots[slot]):
-                began = self._time()
-                self._part = ("", 0.0)
-                try:
-                    tick(frame, now)
-                except Exception:
-                    # One session's bug must not stop the others' audio.
-                    logger.exception("a session's tick failed: it is no longer served")
-                    self.remove(tick)
-                took = self._time() - began
-                if took > self._slowest[1]:
-                    self._slowest = (self._part[0] if self._part[1] > took / 2 else _name(tick), took)
-        self._served = self._time()
+        self._served = now
+        while self._served - now < MOST_WORK:
+            if self._rest:
+                self._tick(self._rest.popleft(), now)
+            elif self._origin + self._next * SLOT <= now:
+                self.late_slots += self._origin + self._next * SLOT + LATE < now
+                self._frame, slot = divmod(self._next, SLOTS)
+                self._next += 1
+                self._rest.extend(self._slots[slot])
+            else:
+                break
+            self._served = self._time()
         if any(self._slots):
             self._schedule()
+
+    def _tick(self, tick: Tick, now: float) -> None:
+        began = self._time()
+        self._part = ("", 0.0)
+        try:
+            tick(self._frame, now)
+        except Exception:
+            # One session's bug must not stop the others' audio.
+            logger.exception("a session's tick failed: it is no longer served")
+            self.remove(tick)
+        took = self._time() - began
+        if took > self._slowest[1]:
+            self._slowest = (self._part[0] if self._part[1] > took / 2 else _name(tick), took)
 
     def _skip(self, deadline: float, now: float) -> None:
         """Leave out what cannot be caught up with, and warn, once while it goes on."""

@@ -4,7 +4,7 @@ import heapq
 
 import pytest
 
-from rtcpeer.transports.media_clock import MediaClock
+from rtcpeer.transports.media_clock import MOST_WORK, MediaClock
 
 
 class Timer:
@@ -37,6 +37,18 @@ class FakeLoop:
             if not handle.cancelled:
                 handle.callback()
         self.now = end
+
+    def run_next(self):
+        """Run what is due next, as a turn of the loop does: timers that it sets are for the next turn."""
+        due, self._timers = self._timers, []
+        self.now = max(self.now, due[0][0])
+        for number, (when, _, handle) in enumerate(sorted(due)):
+            if when > self.now:
+                for entry in sorted(due)[number:]:
+                    heapq.heappush(self._timers, entry)
+                return
+            if not handle.cancelled:
+                handle.callback()
 
     @property
     def pending(self):
@@ -208,3 +220,32 @@ def test_a_loop_that_keeps_up_has_no_late_slots(loop, caplog):
 
     assert 0 == clock.late_slots == clock.frames_skipped == clock.episodes
     assert not caplog.records
+
+
+def test_more_calls_than_there_is_time_for_leave_the_loop_its_turns(loop):
+    clock, sessions = MediaClock(loop), [Tick(loop, slow=0.004) for _ in range(20)]  # 80 ms of work in 20
+    for session in sessions:
+        clock.add(session.tick)
+    loop.run_next()
+    while loop.now < 102.0:
+        before = loop.now
+        loop.run_next()
+        assert loop.now - before <= MOST_WORK + 0.004
+
+    assert 450 <= sum(session.served for session in sessions) <= 510  # and nothing of the time is wasted
+    assert min(session.served for session in sessions) > 15
+
+
+def test_a_session_that_leaves_in_mid_slot_is_not_served_any_more(loop):
+    clock, sessions = MediaClock(loop), [Tick(loop, slow=0.004) for _ in range(40)]
+    for session in sessions:
+        clock.add(session.tick)
+    while clock.worst_lateness < 0.02:
+        loop.run_next()
+    before = [session.served for session in sessions]
+    for session in sessions:
+        clock.remove(session.tick)
+    loop.run_until(loop.now + 1)
+
+    assert before == [session.served for session in sessions]
+    assert not loop.pending
