@@ -1,6 +1,6 @@
 """The command line: one file a command, collected here.
 
-Exit codes: 0 done, 1 the call failed, 2 usage, 130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 the call failed, 2 usage, 129 hung up, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .demo import demo
 from .doctor import doctor
 from .join import join
 from .mock import mock
+from .output import complain, is_output_failure, let_go, make_printable
 from .protocols import protocols
 from .proxy import proxy
 
@@ -48,10 +49,21 @@ def _options(
 
 def main() -> None:
     """Run the command line; errors of ours become one line on stderr and an exit code."""
+    make_printable()
     try:
         app()
     except RtcPeerError as exc:
-        typer.echo(f"rtcpeer: {exc.phase}: {exc}", err=True)
+        complain(f"rtcpeer: {exc.phase}: {exc}")
         sys.exit(2 if isinstance(exc, ConfigurationError) else 1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except OSError as exc:
+        if not is_output_failure(exc):
+            raise
+        complain(f"rtcpeer: output: can't write what there is to say: {exc.strerror}")
+        sys.exit(1)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None:
+                    stream.flush()
+            except OSError:
+                let_go(stream)

@@ -6,7 +6,7 @@ same lines, nothing that moves.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import sys
 from types import TracebackType
@@ -35,6 +35,7 @@ from ..events import (
     TurnMeasured,
 )
 from ..session import Session
+from .output import let_go
 
 _QUIET, _LOUD = -60.0, 0.0  # dBFS at the ends of a level bar
 _BAR = 20
@@ -60,7 +61,8 @@ class CallConsole:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._live.stop()
+        with contextlib.suppress(OSError):  # the terminal is gone
+            self._live.stop()
 
     def watch(self, session: Session) -> None:
         """Show what happens in ``session``."""
@@ -72,7 +74,8 @@ class CallConsole:
     def say(self, line: str) -> None:
         """Print a line; what of it comes from the far end does not steer the terminal."""
         try:
-            self._console.print(Text(escaped(line)), soft_wrap=True)
+            # A terminal would break a long line within a word; what reads a pipe wants it whole.
+            self._console.print(Text(escaped(line)), soft_wrap=not self._console.is_terminal)
         except (OSError, SystemExit):  # the latter is what rich makes of a broken pipe
             self._console.quiet = True
 
@@ -87,8 +90,7 @@ class CallConsole:
             self._json = False
             if not isinstance(exc, BrokenPipeError):
                 self.say(f"can't write to standard output: {exc.strerror}; ending the call")
-            with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a name, not a path
-                os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or Python complains at exit
+            let_go(sys.stdout)
             signal.raise_signal(signal.SIGTERM)
 
     def _on_event(self, entry: Entry) -> None:

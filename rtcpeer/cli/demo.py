@@ -36,7 +36,7 @@ def demo(
     ),
     netem: Annotated[
         str | None,
-        typer.Option(metavar="CONDITIONS", help="A bad network, both ways: loss=5%,delay=40ms,jitter=20ms, …"),
+        typer.Option(metavar="CONDITIONS", help="A bad network, both ways, as loss=5%,delay=40ms"),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="One event a line on stdout.")] = False,
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from ..errors import ConfigurationError, MediaError
 from ..escaping import escaped
+from .output import let_go
 from .signals import run_until_signal
 
 if TYPE_CHECKING:
@@ -115,17 +115,11 @@ async def _doctor(plan: Plan, *, as_json: bool) -> int:
             _print(diagnosis, Console(highlight=False))
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence()  # as after `| head`: who reads has seen enough
+        let_go(sys.stdout)  # as after `| head`: who reads has seen enough
     except OSError as exc:
-        _silence()
+        let_go(sys.stdout)
         raise MediaError(f"can't write the findings to standard output: {exc.strerror}") from exc
     return 0 if diagnosis.ok else 1
-
-
-def _silence() -> None:
-    """Let Python not complain of standard output once more at its exit."""
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a name, not a path
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _print(diagnosis: Diagnosis, console: Console) -> None:

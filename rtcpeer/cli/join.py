@@ -45,8 +45,9 @@ def join(
     play: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE|tone|silence|mic|-",
-            help="What to say; repeat it: one after the other. `-` is s16le mono from stdin, at --rate.",
+            metavar="SOURCE",
+            help="What to say: a file, tone, silence, mic, or - for s16le mono from stdin, at --rate. "
+            "Repeat it: one after the other.",
         ),
     ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Say the last file again and again.")] = False,
@@ -69,7 +70,7 @@ def join(
     ] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="A call parameter: voice, temperature, …; repeat it."),
+        typer.Option(metavar="KEY=VALUE", help="A call parameter, such as voice or temperature; repeat it."),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="session.update once connected; repeat it.")
@@ -98,7 +99,7 @@ def join(
     ] = None,
     netem: Annotated[
         str | None,
-        typer.Option(metavar="CONDITIONS", help="A bad network, both ways: loss=5%,delay=40ms,jitter=20ms, …"),
+        typer.Option(metavar="CONDITIONS", help="A bad network, both ways, as loss=5%,delay=40ms"),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="One event a line on stdout.")] = False,
 ) -> None:

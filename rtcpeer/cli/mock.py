@@ -50,7 +50,7 @@ def mock(
         str | None,
         typer.Option(
             metavar="CONDITIONS",
-            help="A bad network for every call: loss=5%,delay=40ms,jitter=20ms, … Over WebSocket nothing is lost.",
+            help="A bad network for every call, as loss=5%,delay=40ms. Over WebSocket nothing is lost.",
         ),
     ] = None,
     fault: Annotated[

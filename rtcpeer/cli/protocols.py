@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 
 def protocols() -> None:
     """Print what each protocol can do, as a table."""
@@ -22,17 +24,41 @@ def protocols() -> None:
         return f"{codec} {wire.format.sample_rate / 1000:g} kHz"
 
     found = list(PROTOCOLS.values())
-    # What a row is must be readable in 80 columns; what stands in the cells may wrap.
-    first = Column("", no_wrap=True)
-    table = Table(first, *(each.profile.name for each in found), caption="→ we may say it   ← the far end may")
-    table.add_row("transport", *({"rtc": "WebRTC", "ws": "WebSocket"}[each.profile.transport] for each in found))
-    table.add_row("audio →", *(audio(protocol, Side.CLIENT) for protocol in found))
-    table.add_row("audio ←", *(audio(protocol, Side.SERVER) for protocol in found))
-    table.add_row("video", *("VP8 →" if protocol.profile.video else "–" for protocol in found))
-    table.add_row("interruption", *(each.profile.interrupt.replace("-", " ") for each in found), end_section=True)
+    transports = {"rtc": "WebRTC", "ws": "WebSocket"}
+    sections = [
+        [
+            ["transport", *(transports[each.profile.transport] for each in found)],
+            ["audio →", *(audio(protocol, Side.CLIENT) for protocol in found)],
+            ["audio ←", *(audio(protocol, Side.SERVER) for protocol in found)],
+            ["video", *("VP8 →" if protocol.profile.video else "–" for protocol in found)],
+            ["interruption", *(each.profile.interrupt.replace("-", " ") for each in found)],
+        ]
+    ]
     for arrow, side in (("→", Side.CLIENT), ("←", Side.SERVER)):
-        said = sorted({kind.__name__ for protocol in found for kind in protocol.speaks[side]} - {"AudioChunk"})
-        for name in said:
-            spoken = [name in {kind.__name__ for kind in protocol.speaks[side]} for protocol in found]
-            table.add_row(name, *(arrow if each else "–" for each in spoken), end_section=name == said[-1])
-    Console().print(table)
+        speaks = [{kind.__name__ for kind in protocol.speaks[side]} - {"AudioChunk"} for protocol in found]
+        said = sorted(set().union(*speaks))
+        sections.append([[name, *(arrow if name in each else "–" for each in speaks)] for name in said])
+    head = ["", *(each.profile.name for each in found)]
+    # A protocol that has no room beside the others goes into another table: a word that is cut can't be read.
+    widths = [max(map(len, column)) for column in zip(head, *chain(*sections), strict=True)]
+    console = Console()
+    for columns in _tables(widths, console.width):
+        table = Table(*(Column(head[column], no_wrap=True) for column in (0, *columns)))
+        for section in sections:
+            for number, row in enumerate(section, 1):
+                table.add_row(*(row[column] for column in (0, *columns)), end_section=number == len(section))
+        console.print(table)
+    console.print("→ we may say it   ← the far end may")
+
+
+def _tables(widths: list[int], room: int) -> list[list[int]]:
+    """Return which columns stand in which table; the first stands in each. A column has 3 beside its text."""
+    tables: list[list[int]] = []
+    taken = room
+    for column, width in enumerate(widths[1:], 1):
+        taken += width + 3
+        if taken > room:
+            tables.append([])
+            taken = 1 + widths[0] + 3 + width + 3
+        tables[-1].append(column)
+    return tables

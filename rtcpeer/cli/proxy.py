@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def proxy(
-    upstream: Annotated[
-        str, typer.Option(metavar="URL", help="Base URL of the service, such as https://api.orga-ai.com.")
-    ],
+    upstream: Annotated[str, typer.Option(metavar="URL", help="Base URL of the service: https://api.orga-ai.com")],
     api_key: Annotated[
         str, typer.Option(envvar="RTCPEER_API_KEY", show_default=False, help="Better in the environment than here.")
     ] = "",

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a call cleanly: the recording is closed, the far end told, the last events written."""
+"""SIGINT, SIGTERM and SIGHUP end a call cleanly: recording closed, far end told, last events written."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def run_until_signal(work: Coroutine[Any, Any, int]) -> int:
-    """Run ``work`` and return its exit code, or 130 or 143 when a signal cancelled it."""
-    return asyncio.run(_run(work))
+    """Run ``work`` and return its exit code, or 129, 130 or 143 when a signal cancelled it."""
+    before = {signum: signal.getsignal(signum) for signum in _ENDING}
+    try:
+        return asyncio.run(_run(work))
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 async def _run(work: Coroutine[Any, Any, int]) -> int:
@@ -22,14 +29,13 @@ async def _run(work: Coroutine[Any, Any, int]) -> int:
         task.cancel()
 
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, stop, signum)
+    for signum in _ENDING:
+        # Under nohup a call outlives its terminal. The handlers stay until the loop is closed.
+        if signum is not signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
+            loop.add_signal_handler(signum, stop, signum)
     try:
         return await task
     except asyncio.CancelledError:
         if not received:
             raise
         return 128 + received[0]
-    finally:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(signum)
