@@ -132,6 +132,18 @@ _PULSEAUDIO = Installed(("pulseaudio", "--version"), "pulseaudio")
 _MICROPHONE = "The page may use the microphone"
 _NO_MICROPHONE = "The page may not use the microphone: names of mDNS for its host's addresses, and a STUN server"
 
+_SYSTEM_PYTHON = "/usr/bin/python3"
+"""Debian's bindings are for Debian's Python."""
+_GSTREAMER = Installed(
+    (
+        _SYSTEM_PYTHON,
+        "-c",
+        "import gi; gi.require_version('GstWebRTC', '1.0'); from gi.repository import Gst, GstWebRTC;"
+        "Gst.init(None); assert Gst.ElementFactory.find('nicesrc'); print(Gst.version_string())",
+    ),
+    "gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-good gstreamer1.0-nice python3-gi",
+)
+
 FAR_ENDS: Mapping[str, FarEnd] = {
     far_end.name: far_end
     for far_end in (
@@ -141,6 +153,12 @@ FAR_ENDS: Mapping[str, FarEnd] = {
         FarEnd("chromium", _CHROMIUM, [_HAS_CHROMIUM], {"obfuscate": False}, note=_MICROPHONE),
         FarEnd("chromium-mdns", _CHROMIUM, [_HAS_CHROMIUM], _MDNS, variant=True, note=_NO_MICROPHONE),
         FarEnd("firefox", _FIREFOX, [_HAS_FIREFOX, _PULSEAUDIO], {"obfuscate": False}, note=_MICROPHONE),
+        FarEnd(
+            "gstreamer",
+            (_SYSTEM_PYTHON, "gstreamer.py"),
+            [_GSTREAMER],
+            note="webrtcbin; its certificate is RSA. Of a call's end it notices RTCP's BYE alone",
+        ),
         FarEnd("firefox-mdns", _FIREFOX, [_HAS_FIREFOX, _PULSEAUDIO], _MDNS, variant=True, note=_NO_MICROPHONE),
     )
 }
