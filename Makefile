@@ -10,6 +10,7 @@ BENCH_ARGS  ?=
 FUZZ_TIME   ?= 60
 SOAK_TIME   ?= 5
 SOAK_ARGS   ?=
+INTEROP_ARGS ?=
 IMAGE       ?= rtcpeer
 IMAGE_ARGS  ?=
 
@@ -20,7 +21,7 @@ pinned  := pyproject.toml requirements.lock
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-audio bench-calls bench-reliability fuzz soak interop interop-parts image lock clean
+.PHONY: help demo test check bench bench-audio bench-calls bench-reliability fuzz soak interop interop-full interop-parts image lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +61,9 @@ soak: $(VENV)/.dev  ## calls come and go, networks break, servers are killed, an
 
 interop: interop-parts  ## calls with code that is not ours: Chromium, libwebrtc in Node, PulseAudio (see tests/interop/apt-packages.txt)
 	@$(python) -m pytest tests/interop $(PYTEST_ARGS)
+
+interop-full: interop-parts  ## every kind of call with every far end that others wrote, docs/interop.md: ten minutes, as root (INTEROP_ARGS='--only werift': some)
+	@$(python) tests/interop/matrix.py $(or $(INTEROP_ARGS),--docs docs)
 
 interop-parts: $(VENV)/.interop tests/interop/node_modules/.installed
 

@@ -118,8 +118,8 @@ ROUTER = "10.82.1.1"
 
 _NODE = "node"
 _OPUS = Npm("opusscript")
-_RTP = "gives and takes RTP: Opus is coded by libopus (opusscript)"
-_SILENT = f"{_RTP}. Closes its channel first: its `close()` tells the other side nothing"
+_RTP = "Takes and gives RTP packets: Opus is coded by libopus (npm opusscript)"
+_SILENT = f"{_RTP}. Closes its channel first: its `close()` says nothing"
 _HERE = {"ice_servers": [{"urls": f"stun:{ROUTER}:3478"}]}
 """Without a server of our own it asks a public one, and waits five seconds for its name."""
 
@@ -147,7 +147,9 @@ _GSTREAMER = Installed(
 FAR_ENDS: Mapping[str, FarEnd] = {
     far_end.name: far_end
     for far_end in (
-        FarEnd("libwebrtc", (_NODE, "wrtc.js"), [Npm("@roamhq/wrtc")], note="npm @roamhq/wrtc"),
+        FarEnd(
+            "libwebrtc", (_NODE, "wrtc.js"), [Npm("@roamhq/wrtc")], note="npm @roamhq/wrtc, the version is its own"
+        ),
         FarEnd("werift", (_NODE, "werift.js"), [Npm("werift"), _OPUS], _HERE, note=_SILENT),
         FarEnd("libdatachannel", (_NODE, "node_datachannel.js"), [Npm("node-datachannel"), _OPUS], note=_RTP),
         FarEnd("chromium", _CHROMIUM, [_HAS_CHROMIUM], {"obfuscate": False}, note=_MICROPHONE),

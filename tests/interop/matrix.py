@@ -21,6 +21,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,12 +61,12 @@ class Column:
 
 
 COLUMNS: Mapping[str, Column] = {
-    "answers": Column("answers us", "answer"),
-    "answers-firewalled": Column("answers us, we are firewalled", "answer", firewalled=True),
-    "answers-relay": Column("answers us, relay only", "answer", relay=True),
-    "calls": Column("calls the mock", "offer"),
-    "calls-firewalled": Column("calls the mock, which is firewalled", "offer", firewalled=True),
-    "calls-hidden": Column("calls the mock without candidates", "offer", candidates=False),
+    "answers": Column("answers", "answer"),
+    "answers-firewalled": Column("answers, firewalled", "answer", firewalled=True),
+    "answers-relay": Column("answers, relay only", "answer", relay=True),
+    "calls": Column("calls", "offer"),
+    "calls-firewalled": Column("calls, firewalled", "offer", firewalled=True),
+    "calls-hidden": Column("calls, no candidates", "offer", candidates=False),
 }
 
 
@@ -243,17 +244,30 @@ async def measure(far_ends: Sequence[FarEnd], columns: Mapping[str, Column], fol
 
 
 def table(rows: Sequence[Row], columns: Mapping[str, Column]) -> str:
-    """Return the rows as Markdown."""
+    """Return what came of it as Markdown: the calls, what of them did not work, and the far ends."""
     lines = [
-        "| far end | version | " + " | ".join(column.title for column in columns.values()) + " | |",
-        "|---" * (len(columns) + 3) + "|",
+        f"| far end | {' | '.join(column.title for column in columns.values())} |",
+        "|---" * (len(columns) + 1) + "|",
     ]
+    failed = []
     for row in rows:
         found = [row.cells.get(name, "–") for name in columns]
-        said = [each if each in ("ok", "–") else f"**fails**: {each.replace('|', '/')}" for each in found]
-        note = f"not run: {row.missing}" if row.missing is not None else row.far_end.note
-        lines.append(f"| {' | '.join((row.far_end.name, row.version, *said, note))} |")
+        lines.append(f"| {row.far_end.name} | {' | '.join(_short(each) for each in found)} |")
+        failed += [
+            f"- {row.far_end.name} {column.title}: {escape(each)}"
+            for column, each in zip(columns.values(), found, strict=True)
+            if _short(each) != each
+        ]
+    lines += ["", *failed, ""] if failed else [""]
+    lines += ["| far end | version | |", "|---|---|---|"]
+    for row in rows:
+        note = row.far_end.note if row.missing is None else f"not run: {row.missing}"
+        lines.append(f"| {row.far_end.name} | {row.version or '–'} | {note} |")
     return "\n".join(lines)
+
+
+def _short(found: str) -> str:
+    return found if found in ("ok", "–") else "**fails**"
 
 
 def main() -> None:

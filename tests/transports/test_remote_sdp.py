@@ -533,6 +533,9 @@ def test_the_facts_beside_a_real_description_are_what_is_read(name: str):
             assert said["direction"] == line.direction
     numbers = [number for number, codec in found.line("audio").codecs.items() if codec == "opus"]
     assert [audio_line["opus"]] == numbers
+    if "codecs" in audio_line:
+        codecs = [(int(number), name.partition("/")[0].lower()) for number, name in audio_line["codecs"].items()]
+        assert codecs == list(found.line("audio").codecs.items())
     tag = next(line for line in lines if line["mid"] == (facts["bundle"] or [lines[0]["mid"]])[0])
     # A line of an offer that has ports of its own gives them up when it is answered in a bundle (RFC 9143, 7.1.1).
     counting = [tag] if is_offer and tag["candidates"] else lines
