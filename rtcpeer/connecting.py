@@ -210,8 +210,9 @@ def connect(
             failure: BaseException = exc
             if deadline.expired() and isinstance(exc, TimeoutError) and open_timeout is not None:
                 failure = opening.late(open_timeout)
-            failure = shortage(failure) or failure
-            if isinstance(failure, RtcPeerError):
+            if short := shortage(failure):
+                failure = short
+            elif isinstance(failure, RtcPeerError):
                 failure = lag.explained(failure)
             session.fail(failure)
             await session.close()

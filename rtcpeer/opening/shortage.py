@@ -16,8 +16,8 @@ except ImportError:  # not on Windows
 
 BEAT = 0.05
 """Seconds between two looks at how late the loop is."""
-_MUCH = 0.25
-"""Of the time: a loop that is late for less of it is not what kept a call from coming up."""
+_MUCH, _LONG = 0.25, 1.0
+"""Of the time, and seconds: a loop that is late for less of it is not what kept a call from coming up."""
 
 
 def shortage(exc: BaseException) -> IceError | None:
@@ -67,7 +67,7 @@ class Lag:
     def explained(self, failure: RtcPeerError) -> RtcPeerError:
         """Return the failure of a call that came to no end, with a word of the CPU if that was short."""
         share = self._late / max(BEAT, self._loop.time() - self._began)
-        if share < _MUCH or type(failure) not in (OpenTimeout, IceError, ConnectionLost):
+        if self._late < _LONG or share < _MUCH or type(failure) not in (OpenTimeout, IceError, ConnectionLost):
             return failure
         return type(failure)(
             f"{failure}; the CPU was short here: for {min(1.0, share):.0%} of the time this event loop was late, "
