@@ -17,6 +17,7 @@ from ..formats import OpusSettings
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import Side, VoiceProtocol
 from ..protocols.http import IceServer, Offer
+from ..protocols.redaction import Redaction
 from ..protocols.rtc import RtcProtocol
 from ..session import Session
 from ..transports.http import exchange, open_pool
@@ -66,6 +67,7 @@ class RtcOpening(Opening):
             finally:
                 asking.cancel()
                 await asyncio.gather(asking, return_exceptions=True)
+            protocol.redact = Redaction(bearer, options.api_key)
             async with self._timed("gathering"):
                 link.use_ice_servers(servers)
                 sdp = await link.offer(video=options.video)

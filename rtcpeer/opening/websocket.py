@@ -15,6 +15,7 @@ from ..errors import ConfigurationError, OpenTimeout
 from ..netem import CLEAN, NetworkConditions, StreamEmulator
 from ..protocols.base import Side
 from ..protocols.http import HttpRequest, Ticket
+from ..protocols.redaction import Redaction, credentials_of
 from ..protocols.websocket import WebSocketProtocol
 from ..session import Session
 from ..transports.dialling import dial
@@ -79,6 +80,9 @@ class SocketOpening(Opening):
         protocol, options = self._protocol, self._options
         protocol.take(ticket)
         request = protocol.socket_request(options.url, ticket, protocol.params)
+        # Some are sent in a message, and not with the request.
+        sent = credentials_of(request.url, request.headers.items())
+        protocol.redact = Redaction(*sent, *request.subprotocols, ticket.token, options.api_key)
         dialled = await dial(request, type(protocol), timeout=options.http_timeout)
         return WebSocketLink(
             protocol,
@@ -90,8 +94,6 @@ class SocketOpening(Opening):
             netem_seed=options.netem_seed,
             predecessor=self._predecessor,
             watchdog=options.watchdog,
-            # Some are sent in a message, and not with the request.
-            secrets=[*dialled.secrets, ticket.token, options.api_key],
         )
 
     async def _ask_for_ticket(self) -> Ticket:

@@ -14,11 +14,12 @@ from typing import Any, ClassVar, Literal
 
 from ..commands import Command, UpdateSession
 from ..errors import LocalProtocolError, RemoteProtocolError, RtcPeerError, Unsupported
-from ..events import ResponseCompleted, TranscriptCompleted, TranscriptUpdated
+from ..events import ErrorReported, ResponseCompleted, TranscriptCompleted, TranscriptUpdated, Unknown
 from ..formats import AudioFormat
 from ..said import Said
 from .http import HttpResponse, RequestRefused
 from .options import Check, check_options
+from .redaction import Redaction
 from .text import LONGEST_TEXT
 
 Message = str | bytes
@@ -138,6 +139,8 @@ class VoiceProtocol(ABC):
     def __init__(self, side: Side, params: Mapping[str, Any] | None = None) -> None:
         self.side = side
         self.params = dict(params or {})
+        self.redact = Redaction()
+        """Knows the credentials that the far end was sent: its errors and unknown messages come without them."""
         self.texts_cut = 0
         """Transcripts of the far end that were longer than ``LONGEST_TEXT``."""
 
@@ -180,16 +183,20 @@ class VoiceProtocol(ABC):
             RemoteProtocolError: the message is malformed.
         """
         try:
-            return [self._cut(said) for said in self.decode(message)]
+            return [self._fit(said) for said in self.decode(message)]
         # Whatever a hostile message breaks, the session must see one documented error.
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as exc:
             raise RemoteProtocolError(
                 f"{self.profile.name}: malformed message of {len(message)} characters: {type(exc).__name__}"
             ) from exc
 
-    def _cut(self, said: Said) -> Said:
-        """Return a transcript as much of it as is kept; whatever else as it is."""
+    def _fit(self, said: Said) -> Said:
+        """Return what was said as it may be kept: transcripts not endless, and nothing with a credential of ours."""
         match said:
+            case ErrorReported():
+                return replace(said, message=self.redact(said.message))
+            case Unknown():
+                return replace(said, data=self.redact(said.data))
             case TranscriptCompleted() | ResponseCompleted() if max(len(said.text), len(said.raw)) > LONGEST_TEXT:
                 self.texts_cut += 1
                 return replace(said, text=_shortened(said.text), raw=_shortened(said.raw))

@@ -24,6 +24,18 @@ for _name, _character in html5.items():
         _ENTITIES.setdefault(_character, []).append(_name)
 
 
+class Redaction:
+    """``redact`` for the credentials of one call; no ``repr`` or ``vars`` of whoever holds it shows them."""
+
+    __slots__ = ("_secrets",)
+
+    def __init__(self, *secrets: str | None) -> None:
+        self._secrets = secrets
+
+    def __call__(self, text: str) -> str:
+        return redact(text, self._secrets)
+
+
 def redact(text: str, secrets: Iterable[str | None]) -> str:
     """Return ``text`` with ``[credential]`` in the place of each secret, and of its beginning if that is long."""
     for secret in dict.fromkeys(secrets):

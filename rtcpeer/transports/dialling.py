@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import aiohttp
 
 from ..errors import RtcPeerError, SignalingError
 from ..protocols.http import HttpResponse, SocketRequest
-from ..protocols.redaction import credentials_of
 from ..protocols.websocket import WebSocketProtocol
 from .http import explain, open_pool, redact_url, redacted
 
@@ -22,12 +20,8 @@ CLOSE_DEADLINE = 2.0
 class Dialled:
     """A client's open socket and the pool it came from."""
 
-    def __init__(
-        self, socket: aiohttp.ClientWebSocketResponse, http: aiohttp.ClientSession, secrets: Sequence[str]
-    ) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, http: aiohttp.ClientSession) -> None:
         self.socket = socket
-        self.secrets = secrets
-        """What must not be repeated of the far end's words: the credentials that it was sent."""
         self._http = http
 
     async def release(self) -> None:
@@ -63,7 +57,7 @@ async def dial(request: SocketRequest, protocol: type[WebSocketProtocol], *, tim
                 autoping=False,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_DEADLINE),
             )
-        return Dialled(socket, http, [*credentials_of(request.url, request.headers.items()), *request.subprotocols])
+        return Dialled(socket, http)
     except aiohttp.WSServerHandshakeError as exc:
         headers = {name.lower(): value for name, value in (exc.headers or {}).items()}
         failure = protocol.socket_refused(HttpResponse(exc.status, headers))

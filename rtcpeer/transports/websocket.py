@@ -26,11 +26,10 @@ from ..audio.turn_playout import TurnPlayout
 from ..audio.wire import EXPANDING, PIECE
 from ..commands import Ping, Stop
 from ..errors import ConnectionLost, MediaError, RemoteProtocolError, RtcPeerError
-from ..events import ErrorReported, Interrupted, Pong, SessionStarted, Unknown
+from ..events import ErrorReported, Interrupted, Pong, SessionStarted
 from ..netem import CLEAN, NetworkConditions
 from ..protocols.base import AudioChunk, Message, Side
 from ..protocols.http import RequestRefused, SocketClosing, for_display
-from ..protocols.redaction import redact
 from ..protocols.websocket import WebSocketProtocol
 from ..said import Said
 from ..stats import OutboundAudioStats
@@ -77,10 +76,8 @@ class WebSocketLink(Link):
         netem_seed: int | str = 0,
         predecessor: WebSocketLink | None = None,
         watchdog: Watchdog | None = WATCHFUL,
-        secrets: Sequence[str | None] = (),
     ) -> None:
         self.protocol = protocol
-        self._secrets = secrets
         self._listener = self.reports = listener = Reports(listener)
         self._socket = socket
         self._abort = abort
@@ -325,10 +322,7 @@ class WebSocketLink(Link):
             case Pong():
                 self._heartbeat.answered()
             case ErrorReported():
-                said = replace(said, message=redact(said.message, self._secrets))
                 self._last_error = said.message
-            case Unknown():
-                said = replace(said, data=redact(said.data, self._secrets))
             case Interrupted():
                 everything = self.protocol.profile.interrupt == "flush-all"
                 played = self._turns.interrupt(self.protocol.generation, self._loop.time(), everything=everything)
@@ -500,7 +494,7 @@ class WebSocketLink(Link):
         self._gone = True
         if self._ended:
             return
-        error = self.protocol.closing_error(closing.code, redact(closing.reason, self._secrets))
+        error = self.protocol.closing_error(closing.code, self.protocol.redact(closing.reason))
         if error is None:
             self._end("remote", "the far end closed the socket")
             return

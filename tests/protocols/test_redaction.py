@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcpeer.protocols.redaction import credentials_of, redact
+from rtcpeer.protocols import PROTOCOLS, Side
+from rtcpeer.protocols.base import VoiceProtocol
+from rtcpeer.protocols.redaction import Redaction, credentials_of, redact
 
 KEY = "sk_zebra/0123456789+abc=="
 
@@ -43,6 +45,18 @@ def test_a_credential_does_not_get_out_in_any_spelling(quoted: str) -> None:
 @given(st.text(max_size=50), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=50))
 def test_no_credential_and_no_text_breaks_it(text: str, secret: str) -> None:
     assert len(secret) < 6 or secret not in redact(f"{text} {secret} {text}", [secret])
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_every_protocols_unknown_messages_come_without_our_credentials(protocol: type[VoiceProtocol]) -> None:
+    codec = protocol(Side.CLIENT)
+    codec.redact = Redaction(None, KEY)
+
+    heard = codec.receive(json.dumps({"type": "weather.changed", "error": f"bad key {KEY}"}).replace("/", "\\/"))
+
+    assert 1 == len(heard)
+    assert "[credential]" in heard[0].to_dict()["data"]
+    assert "zebra" not in repr(heard) + repr(vars(codec))
 
 
 def test_a_short_word_is_not_taken_out_of_every_other() -> None:
