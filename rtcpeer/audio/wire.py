@@ -45,9 +45,9 @@ class PcmDecoder:
         self._rest = b""
 
     def decode(self, data: bytes) -> NDArray[np.int16]:
-        rest, self._rest = self._rest, b""
-        pcm, left = self._samples(rest + data if data else b"")
-        if rest:
+        rest = self._rest
+        pcm, left = self._samples(rest + data)
+        if rest and data:
             # Was that a stray byte at the end of a voice? Sound whose bytes are out of step is noise.
             afresh, left_afresh = self._samples(data)
             if _ROUGHER * _roughness(afresh) < _roughness(pcm):

@@ -59,7 +59,7 @@ def test_pcm_that_is_cut_anywhere_loses_nothing(cuts: list[int], channels: int):
     edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     decoder = CODECS["pcm16"][1](AudioFormat(24_000, channels))
 
-    heard = [decoder.decode(data[start:end]) for start, end in pairwise(edges) if end > start]
+    heard = [decoder.decode(data[start:end]) for start, end in pairwise(edges)]
 
     assert np.array_equal(tone, np.concatenate(heard))
 
@@ -70,11 +70,3 @@ def test_a_stray_byte_at_the_end_of_a_voice_does_not_make_noise_of_the_next():
     decoder.decode(tone.astype("<i2").tobytes() + b"\x55")
 
     assert np.array_equal(tone, decoder.decode(tone.astype("<i2").tobytes()))
-
-
-def test_half_a_sample_at_the_end_of_a_stream_is_forgotten():
-    decoder = CODECS["pcm16"][1](AudioFormat(24_000))
-    decoder.decode(b"abc")
-    decoder.decode(b"")
-
-    assert [[1]] == decoder.decode(b"\x01\x00").tolist()
