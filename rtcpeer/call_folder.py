@@ -9,11 +9,13 @@ that a killed process leaves them readable up to the last second.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ from .audio.recorder import Recorder
 from .errors import ConfigurationError, MediaError
 from .escaping import readable_json
 from .event_log import Entry
-from .events import Closed, ErrorReported, TurnMeasured
+from .events import Closed, ConversationStarted, ErrorReported, SessionStarted, TurnMeasured
 from .formats import VOICE
 from .session import Session
 from .transports.link import Link, VideoDirection
@@ -34,6 +36,25 @@ from .transports.video import FrameTimeline
 logger = logging.getLogger(__name__)
 
 RecordFormat = Literal["ogg", "wav", "mka"]
+
+_FILES = ("events.jsonl", "stats.jsonl", "audio.ogg", "audio.wav", "audio.mka", "audio.mkv", "received.ogg")
+"""What a call leaves beside ``call.json``."""
+_IDS = 100
+"""Ids of one kind that are kept: each reconnection may bring another."""
+
+
+def check_recording(path: str | os.PathLike[str], format: str, *, overwrite: bool) -> None:
+    """Check, before anything is sent, that a call can be left there.
+
+    Raises:
+        ConfigurationError: there is no such format, or the folder holds a call already.
+    """
+    if format not in get_args(RecordFormat):
+        raise ConfigurationError(f"record_format={format!r}: give {', '.join(get_args(RecordFormat))}")
+    if not overwrite and (Path(path) / "call.json").exists():
+        raise ConfigurationError(
+            f"{path} holds a call already: give another folder, or replace that call (overwrite, --overwrite)"
+        )
 
 
 EVENTS_LIMIT = 64_000_000
@@ -45,9 +66,10 @@ class CallFolder:
 
     Args:
         about: What is known of the call beforehand, for ``call.json``; no secrets.
+        overwrite: Replace a call that the folder holds; what else is in there stays.
 
     Raises:
-        ConfigurationError: the folder cannot be written, or holds another call.
+        ConfigurationError: no such format; or the folder cannot be written, or holds another call.
     """
 
     def __init__(
@@ -58,7 +80,9 @@ class CallFolder:
         *,
         format: RecordFormat = "ogg",
         received: bool = False,
+        overwrite: bool = False,
     ) -> None:
+        check_recording(path, format, overwrite=overwrite)
         self.path = Path(path)
         self._session = session
         self._about = {"started_at": datetime.now(UTC).isoformat(timespec="milliseconds")} | about
@@ -67,10 +91,14 @@ class CallFolder:
         self._events_left_out = 0
         self._ended: dict[str, Any] | None = None
         self._audio_name = f"audio.{format}"
-        if (self.path / "call.json").exists():
-            raise ConfigurationError(f"{self.path} holds a call already: give another folder, or move that one")
+        self._session_ids: deque[str] = deque(maxlen=_IDS)
+        self._conversation_ids: deque[str] = deque(maxlen=_IDS)
+        self._failed: set[str] = set()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if overwrite and (self.path / "call.json").exists():
+                for name in (*_FILES, "call.json"):
+                    (self.path / name).unlink(missing_ok=True)
             self._events = (self.path / "events.jsonl").open("w", encoding="utf-8")
             self._stats = (self.path / "stats.jsonl").open("w", encoding="utf-8")
         except OSError as exc:
@@ -90,6 +118,10 @@ class CallFolder:
     def _on_event(self, entry: Entry) -> None:
         if isinstance(entry.said, TurnMeasured):
             self._turnarounds.append(entry.said.turnaround)
+        elif isinstance(entry.said, SessionStarted):
+            _remember(entry.said.id, self._session_ids)
+        elif isinstance(entry.said, ConversationStarted):
+            _remember(entry.said.id, self._conversation_ids)
         elif isinstance(entry.said, Closed):
             self._ended = {"t": entry.t, "reason": entry.said.reason, "detail": entry.said.detail}
         if self._events_size < EVENTS_LIMIT or isinstance(entry.said, Closed):
@@ -171,8 +203,14 @@ class CallFolder:
             return written
         except (OSError, ValueError) as exc:
             # The call matters more than its log; the recorder reports a full disk as an event.
-            logger.warning("can't write %s: %s", file.name, exc)
+            self._warn(file.name, exc)
             return 0
+
+    def _warn(self, name: str, exc: Exception) -> None:
+        """Say once of each file that it can't be written."""
+        if name not in self._failed:
+            self._failed.add(name)
+            logger.warning("can't write %s: %s", name, getattr(exc, "strerror", None) or exc)
 
     def _figures(self) -> tuple[dict[str, Any], Any]:
         """Return the figures that change, and what was negotiated, which does not."""
@@ -183,7 +221,12 @@ class CallFolder:
         session = self._session
         figures, negotiated = self._figures()
         call = self._about | {
+            # The newest; all of them, oldest first, are in "ids".
+            "session_id": self._session_ids[-1]
+            if self._session_ids
+            else getattr(session.protocol, "session_id", None),
             "conversation_id": session.conversation_id,
+            "ids": {"session": list(self._session_ids), "conversation": list(self._conversation_ids)},
             "phases": session.phases,
             "audio": {
                 "file": self._audio_name,
@@ -210,7 +253,9 @@ class CallFolder:
             # Renamed into place: whoever reads it never sees half of it.
             unfinished.replace(self.path / "call.json")
         except OSError as exc:
-            logger.warning("can't write %s: %s", unfinished, exc)
+            self._warn(str(self.path / "call.json"), exc)
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
 
     async def close(self) -> None:
         """Finish the recording and write how the call ended."""
@@ -227,4 +272,9 @@ class CallFolder:
             try:
                 file.close()
             except OSError as exc:  # the disk is full: what it did not take is tried once more, and refused
-                logger.warning("can't write %s: %s", file.name, exc)
+                self._warn(file.name, exc)
+
+
+def _remember(id: str, ids: deque[str]) -> None:
+    if id and id not in ids:
+        ids.append(id)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from .call_folder import CallFolder, RecordFormat
+from .call_folder import CallFolder, RecordFormat, check_recording
 from .errors import ConfigurationError, RtcPeerError, check_timeout
 from .formats import OpusSettings
 from .netem import NetworkConditions
@@ -58,6 +58,7 @@ def connect(
     record: str | os.PathLike[str] | None = None,
     record_format: RecordFormat = "ogg",
     record_received: bool = False,
+    record_overwrite: bool = False,
     audio: Literal["pcm", "packets"] = "pcm",
     netem: str | NetworkConditions | None = None,
     netem_seed: int | str = 0,
@@ -90,6 +91,7 @@ def connect(
         advertise_ip: The address to offer instead of our own, where something in between translates the one into the
             other, port by port: a container's host, a cloud's 1:1 NAT.
         record: Folder to leave the call in; ``record_format`` is that of its audio file.
+        record_overwrite: Replace the call that the folder holds, if it does; without this, such a folder is refused.
         record_received: Leave ``received.ogg`` there, too: the Opus packets as they came, not decoded.
         audio: ``"packets"`` decodes nothing and plays nothing out, for load and relays: no ``listen``, no
             ``session.audio``, no speech events and no mixed recording, but ``session.packets``, ``pipe`` and
@@ -117,6 +119,8 @@ def connect(
         raise ConfigurationError(f'audio={audio!r}: give "pcm" or "packets"')
     if record_received and record is None:
         raise ConfigurationError("record_received needs a folder: give record=")
+    if record is not None:
+        check_recording(record, record_format, overwrite=record_overwrite)
     for name, limit in (("ice", ice_timeout), ("http", http_timeout), ("open", open_timeout)):
         check_timeout(f"{name}_timeout", limit)
     if session_limit is not None:
@@ -198,7 +202,9 @@ def connect(
                 }
                 if not conditions.clean:
                     about |= {"netem": str(conditions), "netem_seed": netem_seed}
-                CallFolder(record, session, about, format=record_format, received=record_received)
+                CallFolder(
+                    record, session, about, format=record_format, received=record_received, overwrite=record_overwrite
+                )
             if on_session is not None:
                 on_session(session)
             with lag:

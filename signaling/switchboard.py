@@ -7,7 +7,6 @@ import itertools
 import logging
 import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +145,7 @@ class Switchboard:
         session.conversation_id = call.id
         about = {"protocol": call.protocol, "side": "server"}
         try:
-            # The time as well: with the same seed, the next run has the same ids.
-            name = f"{datetime.fromtimestamp(call.started_at, UTC):%Y%m%dT%H%M%SZ}-{call.id}"
-            CallFolder(self._record / name, session, about, format="wav")
+            CallFolder(_free_folder(self._record, call.id), session, about, format="wav")
         except (ConfigurationError, MediaError) as exc:  # the disk: the call goes on without
             logger.warning("the call is not recorded: %s", exc)
 
@@ -199,3 +196,9 @@ class Switchboard:
         task = asyncio.get_running_loop().create_task(errand)
         self.errands.add(task)
         task.add_done_callback(self.errands.discard)
+
+
+def _free_folder(parent: Path, name: str) -> Path:
+    """Return the folder of a call: with the same seed, the next run has the same ids, and its calls get a number."""
+    candidates = (parent / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
+    return next(each for each in candidates if not (each / "call.json").exists())

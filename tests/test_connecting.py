@@ -95,6 +95,7 @@ async def test_exactly_one_credential_is_taken(given: dict):
         ("morga", "http://127.0.0.1:1", {}, "morga"),
         ("orga", "127.0.0.1:1", {}, "no http URL"),
         ("orga", "ftp://127.0.0.1", {}, "no http URL"),
+        ("orga", "http://127.0.0.1:1", {"record": "call", "record_format": "mp3"}, "'mp3': give ogg, wav, mka"),
         ("orga", "http://user:password@127.0.0.1", {}, "leave user and password out"),
         ("orga", "http://127.0.0.1:1", {"params": {"colour": "red"}}, "colour"),
         ("orga", "http://127.0.0.1:1", {"params": {"temperature": 3}}, "temperature"),
@@ -123,6 +124,21 @@ async def test_folder_that_holds_a_call_is_not_overwritten(mock: MockServer, tmp
         await calling(mock, record=tmp_path / "call")
     assert before == (tmp_path / "call" / "events.jsonl").read_text()
     assert 1 == len(mock.calls)
+
+
+async def test_a_call_is_replaced_when_that_is_asked_for_and_nothing_else_is(mock: MockServer, tmp_path: Path):
+    folder = tmp_path / "call"
+    async with calling(mock, record=folder, record_format="wav"):
+        pass
+    (folder / "notes.txt").write_text("mine")
+
+    async with calling(mock, record=folder, record_overwrite=True) as session:
+        pass
+
+    assert session.conversation_id == json.loads((folder / "call.json").read_text("utf-8"))["conversation_id"]
+    assert "mine" == (folder / "notes.txt").read_text()
+    assert not (folder / "audio.wav").exists()
+    assert 1 == (folder / "events.jsonl").read_text("utf-8").count('"Closed"')
 
 
 # Faults: each with the class of the phase it strikes, the last phase that was completed, and how the session ended

@@ -27,12 +27,23 @@ _CLOSE_TIMEOUT = 5.0
 class Disk(io.FileIO):
     """An unbuffered file that takes all of a write or raises: a disk that is nearly full takes a part in silence."""
 
+    failure: OSError | None = None
+    """The last write that failed."""
+
     def write(self, data: ReadableBuffer, /) -> int:
         rest = memoryview(data).cast("B")
         size = len(rest)
-        while rest:
-            rest = rest[super().write(rest) :]
+        try:
+            while rest:
+                rest = rest[super().write(rest) :]
+        except OSError as exc:
+            self.failure = exc
+            raise
         return size
+
+    def reason(self, exc: Exception) -> Exception:
+        """Return why writing failed: FFmpeg, between us and the file, may know only that it did."""
+        return self.failure or exc
 
 
 class DiskWriter(ABC):
@@ -41,6 +52,9 @@ class DiskWriter(ABC):
     A failure while the call runs does not end the call: it is kept in ``error``, and ``on_error`` is called once, on
     the event loop.
     """
+
+    _disk: Disk
+    """What is written to; set before ``start``."""
 
     def __init__(self, path: str | os.PathLike[str], on_error: Callable[[MediaError], None] | None) -> None:
         self.path = Path(path)
@@ -100,9 +114,11 @@ class DiskWriter(ABC):
                     self._drain(last=closing)
             finally:
                 self._close_file()
-        except Exception as exc:
+        except Exception as raised:
+            exc = self._disk.reason(raised)
             # The thread's border: whatever it is, the call goes on, and the user is told.
-            logger.warning("the recording stopped: %s", exc)
+            level = logging.WARNING if self._on_error is None else logging.INFO  # then it is said there
+            logger.log(level, "the recording stopped: %s", exc)
             if self.error is None:
                 self.error = self._failure(exc)
             self._give_up()

@@ -35,6 +35,8 @@ _QUEUE_SECONDS = 10
 class _File(ABC):
     """What the thread writes ``(n, 2)`` blocks into; any method may raise ``OSError`` or ``av.FFmpegError``."""
 
+    disk: Disk
+
     @abstractmethod
     def write(self, pcm: NDArray[np.int16]) -> None: ...
 
@@ -56,20 +58,20 @@ class _WavFile(_File):
     def __init__(self, path: Path, sample_rate: int) -> None:
         self._sample_rate = sample_rate
         self._bytes = 0
-        self._file = Disk(path, "wb")
+        self.disk = Disk(path, "wb")
         try:
-            self._file.write(self._header())
+            self.disk.write(self._header())
         except OSError:
-            self._file.close()
+            self.disk.close()
             raise
 
     def write(self, pcm: NDArray[np.int16]) -> None:
-        self._file.write(pcm.astype("<i2", copy=False).tobytes())
+        self.disk.write(pcm.astype("<i2", copy=False).tobytes())
         self._bytes += pcm.nbytes
-        os.pwrite(self._file.fileno(), self._header(), 0)
+        os.pwrite(self.disk.fileno(), self._header(), 0)
 
     def close(self) -> None:
-        self._file.close()
+        self.disk.close()
 
     def _header(self) -> bytes:
         return struct.pack(
@@ -100,8 +102,8 @@ class _OpusFile(_File):
         self._samples = 0
         container, options = self._CONTAINERS[path.suffix.lower()]
         # Given a name, FFmpeg would open it as a URL, and report a write that failed at the next one or never.
-        self._disk = Disk(path, "wb")
-        self._container = av.open(self._disk, "w", format=container, options=options)
+        self.disk = Disk(path, "wb")
+        self._container = av.open(self.disk, "w", format=container, options=options)
         self._stream = self._container.add_stream(
             "libopus",
             rate=sample_rate,
@@ -111,9 +113,9 @@ class _OpusFile(_File):
         )
         try:
             self._container.start_encoding()
-        except Exception:
+        except Exception as exc:
             self._abandon()
-            raise
+            raise self.disk.reason(exc) from exc
 
     def write(self, pcm: NDArray[np.int16]) -> None:
         frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="stereo")
@@ -134,14 +136,14 @@ class _OpusFile(_File):
         except Exception:
             self._abandon()
             raise
-        self._disk.close()
+        self.disk.close()
 
     def _abandon(self) -> None:
         try:
             self._container.close()
         except (OSError, av.FFmpegError) as exc:
             logger.debug("closing a broken recording failed too: %s", exc)
-        self._disk.close()
+        self.disk.close()
 
 
 def vp8_size(frame: bytes) -> tuple[int, int] | None:
@@ -179,7 +181,7 @@ class _VideoFile(_File):
         self._stream = self._container.add_stream(
             "libopus", rate=sample_rate, layout="stereo", bit_rate=64_000, options=_OPUS_OPTIONS
         )
-        self._disk = Disk(path, "wb")
+        self.disk = Disk(path, "wb")
 
     def write(self, pcm: NDArray[np.int16]) -> None:
         if self._waiting is not None:
@@ -214,7 +216,7 @@ class _VideoFile(_File):
         assert 0x80 <= head[info] <= 0xFF - 11
         self._duration_at = info + 1 + 3
         duration = b"\x44\x89\x88" + bytes(8)  # Duration, a double in milliseconds: written at the end
-        self._disk.write(head[:info] + bytes([head[info] + len(duration)]) + duration + head[info + 1 :])
+        self.disk.write(head[:info] + bytes([head[info] + len(duration)]) + duration + head[info + 1 :])
         waiting, self._waiting = self._waiting or [], None
         return np.concatenate(waiting)
 
@@ -232,7 +234,7 @@ class _VideoFile(_File):
                 _element(b"\xa3", struct.pack(">BhB", 0x80 | number, time - start, 0x80 if key else 0) + payload)
                 for time, number, key, payload in blocks
             )
-            self._disk.write(_element(b"\x1f\x43\xb6\x75", cluster))
+            self.disk.write(_element(b"\x1f\x43\xb6\x75", cluster))
         self._blocks.clear()
 
     def close(self) -> None:
@@ -244,9 +246,9 @@ class _VideoFile(_File):
             self._write_cluster(self._stream.encode(None))
             if self._duration_at is not None:
                 duration = struct.pack(">d", self._samples / self._sample_rate * 1000)
-                os.pwrite(self._disk.fileno(), duration, self._duration_at)
+                os.pwrite(self.disk.fileno(), duration, self._duration_at)
         finally:
-            self._disk.close()
+            self.disk.close()
             self._container.close()
 
 
@@ -287,6 +289,7 @@ class Recorder(DiskWriter):
         self._lacking: set[str] = set()
         self.video_frames_dropped = 0
         self._file = self._create()
+        self._disk = self._file.disk
         # The disk may stall: 10 s wait for it, then what comes is dropped and counted, and its place stays silent.
         self._queue: deque[tuple[int, NDArray[np.int16]]] = deque()
         self._queue_limit = _QUEUE_SECONDS * sample_rate

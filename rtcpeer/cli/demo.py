@@ -74,6 +74,7 @@ async def _demo(protocol: str, out: Path, netem: NetworkConditions, console: Cal
 
     from ..commands import UpdateSession
     from ..connecting import connect
+    from ..events import ErrorReported
     from ..protocols import Side, find_protocol
     from .console import summarize
 
@@ -108,6 +109,9 @@ async def _demo(protocol: str, out: Path, netem: NetworkConditions, console: Cal
     for (_, text), turn in zip(lines, turns, strict=True):
         if turn.heard != text or not turn.text or turn.turnaround is None or len(turn.audio) < 48_000:
             raise DemoFailed(f"the turn after “{text}” was not as it should be: {turn}")
+    for entry in session.events.entries():
+        if isinstance(entry.said, ErrorReported) and entry.said.code == "recording":
+            raise DemoFailed(f"the recording is not whole: {entry.said.message}")
     _check_levels(out / "audio.ogg", console, talks=talks)
     console.say(f"recording: {out / 'audio.ogg'}  (left: you, right: the agent)")
     return 0
@@ -126,8 +130,13 @@ def _check_levels(recording: Path, console: CallConsole, *, talks: bool) -> None
     import av
     import numpy as np
 
-    with av.open(str(recording)) as container:
-        frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
+    try:
+        with av.open(str(recording)) as container:
+            frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
+    except (OSError, av.FFmpegError) as exc:
+        raise DemoFailed(f"{recording} can't be read back: {getattr(exc, 'strerror', None) or exc}") from exc
+    if not frames:
+        raise DemoFailed(f"there is no sound in {recording}")
     audio = np.concatenate(frames, axis=1).astype(np.float32)
     levels = 20 * np.log10(np.sqrt((audio**2).mean(axis=1)) + 1e-9)
     seconds = audio.shape[1] / 48_000

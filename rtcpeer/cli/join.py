@@ -60,6 +60,9 @@ def join(
     record_received: Annotated[
         bool, typer.Option("--record-received", help="Leave received.ogg there, too: the packets as they came.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the call that the folder holds already.")
+    ] = False,
     duration: Annotated[
         float | None,
         typer.Option(
@@ -118,6 +121,8 @@ def join(
         found.update(settings)
     if play and not found.has_voice(Side.CLIENT):
         raise ConfigurationError(f"--play: {found.profile.name} has no audio from its client, one only listens")
+    if overwrite and record is None:
+        raise ConfigurationError("--overwrite needs a folder: give --record DIR")
     if record_received and record is None:
         raise ConfigurationError("--record-received needs a folder: give --record DIR")
     credential = _credential(context, url, token=token, api_key=api_key, session_config_url=session_config_url)
@@ -140,6 +145,7 @@ def join(
         record=record,
         record_format=record_format,
         record_received=record_received,
+        record_overwrite=overwrite,
         netem=netem,
         reconnect=None if no_reconnect else Backoff(),
         session_limit=session_limit,
@@ -149,7 +155,13 @@ def join(
     async def work() -> int:
         sources = _open_sources(play or [], loop, rate)
         with console:
-            return await _join(connecting, sources, settings, duration, console, _open_speaker() if speaker else None)
+            try:
+                return await _join(
+                    connecting, sources, settings, duration, console, _open_speaker() if speaker else None
+                )
+            finally:
+                if record is not None and (record / "call.json").exists():
+                    console.say(f"call folder: {record}")
 
     raise typer.Exit(run_until_signal(work()))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -30,6 +31,26 @@ def read_back(path: Path) -> NDArray[np.float64]:
         blocks = [block for frame in container.decode(audio=0) for block in resampler.resample(frame)]
     blocks += resampler.resample(None) if blocks else []
     return np.concatenate([block.to_ndarray().reshape(-1, 2) for block in blocks]).astype(np.float64)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_is_named_as_such(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"audio{suffix}"
+    path.symlink_to("/dev/full")
+
+    with pytest.raises(MediaError, match=rf"cannot write .*{suffix}: No space left on device"):
+        Recorder(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_disk_that_fills_up_is_named_as_such(tmp_path: Path, suffix: str) -> None:
+    recorder = Recorder(tmp_path / f"audio{suffix}")
+    os.dup2(os.open("/dev/full", os.O_WRONLY), recorder._disk.fileno())
+    recorder.write(0, tone(440, 2.0), None)
+    recorder.close()
+
+    assert f"cannot write {recorder.path}: No space left on device" == str(recorder.error)
 
 
 def tone(frequency: float, seconds: float, rate: int = RATE) -> NDArray[np.int16]:

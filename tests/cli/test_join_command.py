@@ -178,6 +178,7 @@ async def test_what_cannot_be_done_is_one_line_and_exit_2(mock: MockServer, ques
         (("orga", url, *key, "--play", "-", "--rate", "123"), "sample rate 123"),
         (("orga", url, *key, "--record", "/proc/nowhere"), "another folder"),
         (("orga", url, *key, "--record-received"), "give --record DIR"),
+        (("orga", url, *key, "--overwrite"), "give --record DIR"),
         (("orga", url, *key, "--record", tmp_path / "full"), "holds a call already"),
         (("orga", url, *key, "--param", "colour=red"), "colour"),
         (("orga", url, *key, "--param", "temperature"), "key=value"),
