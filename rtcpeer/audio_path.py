@@ -14,11 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .audio.jitter import PlayoutFrame
 from .audio.level import SILENCE, SILENT, Level, level_of
 from .audio.outgoing import Outgoing
 from .audio.reader import Heard
 from .audio.vad import VoiceDetector
-from .events import ErrorReported, Speaker, SpeechStarted, SpeechStopped, TurnMeasured
+from .events import ErrorReported, Event, Speaker, SpeechStarted, SpeechStopped, TurnMeasured
 from .formats import FRAME_DURATION, VOICE
 from .gaps import Gaps
 from .latency import TurnMeter
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 FrameTap = Callable[[int, NDArray[np.int16], NDArray[np.int16]], None]
 """Called with the position in samples since the audio began, what we sent and what was heard: ``(960, 1)`` each."""
+
+_AUDIBLE = 300  # −40 dBFS
 
 _SLOW_TAP = 0.01
 """Seconds. Every call on the loop waits for a tap."""
@@ -89,6 +92,7 @@ class AudioPath:
         self._taps: list[FrameTap] = []
         self._first_frame: int | None = None
         self._saying = False
+        self._cut_by_link = False
 
     def start(self, link: Link) -> None:
         """The transport is up: begin to speak and to hear."""
@@ -98,6 +102,9 @@ class AudioPath:
     def use(self, link: Link) -> None:
         """Go on over another link; what is being played goes on, too."""
         self._link = link
+        # What was cut short came over the connection that is gone.
+        self.muting.end()
+        link.go_on()
 
     def tap(self, tap: FrameTap) -> None:
         """Hand every pair of frames to ``tap``; see ``Session.tap``."""
@@ -119,6 +126,53 @@ class AudioPath:
         """Tell whoever listens that there is no more."""
         self.turns.end()
         self.heard.end()
+
+    def cut_short(self) -> float | None:
+        """Let nothing more be heard of what the agent is saying; return the seconds of it that were heard.
+
+        ``None``: there is nothing to cut short, or it was done already.
+        """
+        link, tracker, t = self._link, self.tracker, self._loop.time() - self._connected_at
+        if link is None or self.muting.active or not (tracker.in_progress or link.waiting):
+            return None
+        known, played = tracker.interrupted, tracker.played if link.played is None else link.played
+        spoke_at = self._mouth.last_voiced_at
+        if spoke_at is not None and (tracker.started is None or spoke_at < tracker.started):
+            spoke_at = None
+        self._cut_by_link = link.cut_off()
+        self.muting.begin(
+            t,
+            last_audible=tracker.last_audible,
+            marked=tracker.marked,
+            marked_early=tracker.marked_early,
+            spoke_at=spoke_at,
+            in_order=self._cut_by_link,
+        )
+        return None if known else played
+
+    def on_event(self, event: Event, t: float) -> None:
+        """Take what happened, for what is known of the agent's turns."""
+        received = self.tracker.played
+        if self._link is not None and self._link.played is not None:
+            # What is still called played before a turn has begun is the turn's before.
+            received = self._link.waiting + (self._link.played if self.tracker.in_progress else 0.0)
+        self.tracker.on_event(event, t, received=received, of_cut=self.muting.awaits_mark)
+        self.muting.on_event(event, t)
+
+    def _mute(self, link: Link, playout: PlayoutFrame, t: float) -> PlayoutFrame:
+        """Return what is heard of it while the agent is cut short."""
+        if self._cut_by_link and not link.cut:  # it knows by itself that another turn began
+            self.muting.end()
+            return playout
+        we_speak = self._mouth.speaking and self._mouth.voiced
+        audible = link.cut_sounded() if self._cut_by_link else int(np.abs(playout.samples).max()) > _AUDIBLE
+        if self.muting.over(t, audible=audible, we_speak=we_speak):
+            self.muting.end()
+            link.go_on()
+        # Of what a link drops by itself, the last 5 ms are faded out.
+        if self._cut_by_link:
+            return playout
+        return PlayoutFrame(np.zeros_like(playout.samples), "silence", None, SILENT, delay=playout.delay)
 
     def _tick(self, number: int, now: float) -> None:
         try:
@@ -163,9 +217,9 @@ class AudioPath:
 
         playout = self._link.hear(now)
         self.playout_delay = playout.delay
-        heard, measured, stereo = playout.samples, playout.level, playout.stereo
         if self.muting.active:
-            heard, measured, stereo = self.muting.silence(heard, t), SILENT, None
+            playout = self._mute(self._link, playout, t)
+        heard, measured, stereo = playout.samples, playout.level, playout.stereo
         if self._log_speech(self.remote, self._ear, heard, t, measured) == "started":
             assert self._ear.started_at is not None
             turnaround = self._meter.heard(self._ear.started_at)

@@ -13,6 +13,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -255,22 +256,20 @@ class Session:
         self._live_link().set_opus(settings)
 
     async def interrupt(self) -> None:
-        """Cut the agent short, here and now: what it still says of this turn is not handed on.
+        """Cut the agent short, here and now: nothing more of this answer is handed on, until its next turn begins.
 
-        Where the protocol has no such message (Orga, Orbitali), the far end is not told; it hears us and decides for
-        itself.
+        If it is saying something, ``Interrupted`` with the reason ``local`` tells how much of it was heard; there is
+        no second one when the far end confirms it. Where the protocol has no such message (Orga, Orbitali), the far
+        end is not told; it hears us and decides for itself.
 
         Raises:
-            ConnectionLost: the session is over.
+            ConnectionLost: the session is over, or reconnecting: then the far end is not told, and is cut short here.
         """
-        link = self._live_link()
+        self._live_link()
+        if (played := self._path.cut_short()) is not None:
+            self.report(Interrupted(round(played, 3), "local"))
         if Interrupt in self.protocol.speaks[self.protocol.side]:
             await self.send(Interrupt())
-        if not self._path.muting.active:
-            played = self._path.tracker.played if link.played is None else link.played
-            if not link.cut_off():
-                self._path.muting.begin(self.now())
-            self.report(Interrupted(round(played, 3), "local"))
 
     # Listening
 
@@ -561,6 +560,13 @@ class Session:
             if said.id == self.conversation_id:
                 return
             self.conversation_id = said.id
+        if isinstance(said, Interrupted):
+            if self._path.muting.active:
+                # We cut it short before, and said so.
+                self._path.on_event(said, self.now())
+                return
+            if self.link is not None and self.link.played is None:
+                said = replace(said, played=round(self._path.tracker.played, 3))
         self.report(said)
 
     def on_refused(self, reason: str) -> None:
@@ -647,7 +653,7 @@ class Session:
         """Put it in the log, at the time it is now."""
         t = self.now()
         if isinstance(said, Event):
-            self._path.tracker.on_event(said, t)
+            self._path.on_event(said, t)
         self.events.append(round(t, 4), said)
 
     def _ending(self) -> str:

@@ -6,8 +6,9 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from calling import (
     loudest_frequency,
     short_scenario,
     until,
+    write_tone,
 )
 
 import rtcpeer
@@ -48,6 +50,7 @@ from rtcpeer import (
 )
 from rtcpeer.connecting import Connecting
 from signaling import MockServer
+from signaling.scenario import Line, Scenario, Turn
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -476,6 +479,66 @@ async def test_interrupted_agent_is_silent_from_now_on(mock: MockServer):
     assert ["local"] == [cut.reason for cut in cuts]
     assert cuts[0].played > 0
     assert not any(frame.samples.any() for frame in frames)
+
+
+def with_pauses(folder: Path) -> Scenario:
+    """An agent whose answer is 0.4 s of tone, three times, with pauses of 0.6 s; the next answer is another tone."""
+    piece = np.concatenate([spectrum.tone(AGENT, 0.4, level=-15.0), np.zeros((28_800, 1), np.int16)])
+    long = Line(str(spectrum.write_wav(folder / "pauses.wav", np.concatenate([piece] * 3))), "A long story.")
+    short = Line(str(write_tone(folder / "short.wav", 2 * AGENT)), "As you like.")
+    turns = (Turn("Tell me.", long), Turn("Enough.", short))
+    return Scenario("pauses", "tells a story, with pauses", turns=turns, think_time=0.0)
+
+
+@pytest.mark.parametrize("protocol", ["orga", "orga-ws"])
+@pytest.mark.parametrize("done_order", ["late", "early"])
+async def test_interrupted_answer_is_not_heard_after_its_next_pause_and_the_next_answer_is(
+    mock: MockServer, question: Path, tmp_path: Path, protocol: str, done_order: Literal["early", "late"]
+):
+    mock.scenario = replace(with_pauses(tmp_path), done_order=done_order)
+    heard: list[np.ndarray] = []
+    async with rtcpeer.connect(protocol, mock.url(protocol), api_key=mock.api_key) as session:
+        session.tap(lambda at, ours, theirs: heard.append(theirs.copy()))
+        await session.play(question)
+        await session.wait_for(SpeechStarted, where=lambda event: event.speaker == "assistant", timeout=DEADLINE)
+        await until(lambda: session._path.tracker.played >= 0.2)
+        await session.interrupt()
+        cut = len(heard)
+        first = await session.listen(timeout=DEADLINE)
+        spoken = [entry.t for entry in session.events.entries() if isinstance(entry.said, SpeechStarted)]
+        await until(lambda: mock.calls[0]._session is not None and mock.calls[0]._session.idle)
+        quiet = len(heard)
+        await session.play(question)
+        second = await session.listen(timeout=DEADLINE)
+
+        cuts = [entry for entry in session.events.entries() if isinstance(entry.said, Interrupted)]
+
+    assert ["local"] == [entry.said.reason for entry in cuts]
+    played = cuts[0].said.played
+    audible = [number for number, frame in enumerate(heard[:cut]) if np.abs(frame).max() > 1000]
+    assert 0.02 * len(audible) == pytest.approx(played, abs=0.061)
+    assert not np.concatenate(heard[cut + 1 : quiet]).any()
+    assert ("A long story.", True, played) == (first.text, first.interrupted, first.played)
+    assert cuts[0].t == pytest.approx(first.ended, abs=0.02)
+    assert first.started <= spoken[-1]  # marked early, it begins with the mark
+    assert ("As you like.", False) == (second.text, second.interrupted)
+    assert 2 * AGENT == pytest.approx(loudest_frequency(second.audio), abs=5)
+    assert 0.3 == pytest.approx(second.played, abs=0.06)
+    assert second.started < second.ended
+
+
+async def test_far_end_that_says_it_was_interrupted_over_webrtc_is_told_by_what_was_heard_of_it(mock: MockServer):
+    mock.scenario = "tone"
+    async with calling(mock) as session:
+        await session.wait_for(SpeechStarted, timeout=DEADLINE)
+        await until(lambda: session._path.tracker.played > 0.3)
+        played = session._path.tracker.played
+        session.on_said(Interrupted(0.0, "remote"))  # none of our protocols over WebRTC has a word for it
+    turn = await session.listen()
+    interrupted = await session.wait_for(Interrupted)
+
+    assert (pytest.approx(played), "remote") == (interrupted.played, interrupted.reason)
+    assert (True, interrupted.played) == (turn.interrupted, turn.played)
 
 
 async def test_agent_that_fell_silent_after_an_interruption_is_heard_again(mock: MockServer, question: Path):

@@ -136,11 +136,35 @@ async def test_interrupt_sends_barge_and_the_rest_is_not_heard(tmp_path: Path) -
         turn = await session.listen(timeout=DEADLINE)
 
         said = [entry.said for entry in session.events.entries()]
-        assert ["local", "manual"] == [each.reason for each in said if isinstance(each, Interrupted)]
-        assert "A long story." == turn.text
+        cuts = [each for each in said if isinstance(each, Interrupted)]
+        assert ["local"] == [each.reason for each in cuts]
+        assert ("A long story.", True, cuts[0].played) == (turn.text, turn.interrupted, turn.played)
+        assert 0 < turn.played < turn.ended - turn.started + 0.1
         heard = np.concatenate([theirs for _, theirs in frames])[:, 0]
         assert np.abs(heard[(cut + 3) * 960 :]).max() < 30
         assert "Interrupt" in {entry["type"] for entry in mock.calls[0].to_dict()["received"]}
+
+
+async def test_interrupting_while_it_reconnects_cuts_off_here_and_then_says_that_nobody_was_told(
+    tmp_path: Path,
+) -> None:
+    # Six seconds came at once: they would be heard while there is no connection.
+    async with mock_of(talkative(tmp_path)) as mock, calling(mock) as session:
+        frames = tape_of(session)
+        await until(lambda: session._path.tracker.played > 0.2)
+        await mock.calls[0].vanish()
+        await session.wait_for(Reconnecting, timeout=DEADLINE)
+        with pytest.raises(ConnectionLost, match="reconnecting"):
+            await session.interrupt()
+        cut = len(frames)
+        await until(lambda: len(frames) > cut + 25)
+
+        heard = np.concatenate([theirs for _, theirs in frames])[:, 0]
+        assert np.abs(heard[: cut * 960]).max() > 1000
+        assert np.abs(heard[(cut + 2) * 960 :]).max() < 30
+        cuts = [entry.said for entry in session.events.entries() if isinstance(entry.said, Interrupted)]
+        assert ["local"] == [each.reason for each in cuts]
+        assert cuts[0].played > 0.2
 
 
 async def test_the_end_of_an_utterance_can_be_said(tmp_path: Path) -> None:

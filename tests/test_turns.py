@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from rtcpeer.events import ResponseCompleted, TranscriptCompleted, TurnMeasured
+from rtcpeer.events import (
+    Interrupted,
+    ResponseCompleted,
+    TranscriptCompleted,
+    TranscriptUpdated,
+    TurnMeasured,
+)
 from rtcpeer.turns import LONGEST_TEXT, QUIET, QUIET_UNMARKED, TurnTracker
 
 LOUD = np.full((960, 1), 3000, np.int16)
@@ -106,6 +112,29 @@ def test_a_turn_that_is_marked_done_without_end_keeps_no_more_text_than_anybody_
     assert turn is not None
     assert turn.text.startswith("a hundred")
     assert 200_000 < len(turn.text) <= LONGEST_TEXT
+
+
+def test_a_turn_that_was_cut_short_has_the_words_whose_sound_had_begun():
+    tracker = TurnTracker()
+    for received, text in ((0.0, "One."), (0.6, "One. Two."), (1.5, "One. Two. Three.")):
+        tracker.on_event(TranscriptUpdated("assistant", text), 0.0, received=received)
+    for number in range(50):
+        tracker.on_frame(LOUD, True, 1.0 + number * 0.02)
+    tracker.on_event(Interrupted(1.0, "local"), 2.0)
+    tracker.on_event(done("One. Two. Three."), 2.1)
+    turn = tracker.finish()
+
+    assert turn is not None
+    assert ("One. Two.", True, 1.0) == (turn.text, turn.interrupted, turn.played)
+    assert (1.0, 2.0) == (turn.started, turn.ended)
+
+
+def test_a_turn_that_was_heard_to_its_end_has_all_its_words_and_says_how_long_it_was():
+    script = {0.9: TranscriptUpdated("assistant", "One."), 1.0: "speech", 2.0: "silence", 2.1: done("One. Two.")}
+    [(_, turn)] = run(TurnTracker(), script)
+
+    assert ("One. Two.", False) == (turn.text, turn.interrupted)
+    assert (1.0, 2.0, 1.0) == pytest.approx((turn.started, turn.ended, turn.played), abs=0.03)
 
 
 def test_silence_is_no_turn():

@@ -81,9 +81,8 @@ class StreamPlayout:
         self._gap = False
         self._silent = 0  # samples since it ran dry
         self._last_change: float | None = None
-        self._last_arrival = 0.0
-        self._cut = False
-        self._quiet = 0.0  # seconds, while cut
+        self._cut: int | None = None  # the newest generation that is to be dropped
+        self._cut_sounded = False
 
     @property
     def waiting(self) -> float:
@@ -105,12 +104,12 @@ class StreamPlayout:
     def put(self, pcm: NDArray[np.int16], audio_format: AudioFormat, generation: int, now: float) -> None:
         """Take ``(n, channels)`` in ``audio_format``."""
         self.stats.packets_received += 1
-        paused = self._paused(pcm, audio_format, now)
-        self._last_arrival = now
-        if self._cut and not paused and generation == self._generation:
-            self.stats.interrupted_samples += _at_48k(len(pcm), audio_format)
-            return
-        self._cut = False
+        if self._cut is not None:
+            if generation <= self._cut:
+                self.stats.interrupted_samples += _at_48k(len(pcm), audio_format)
+                self._cut_sounded = self._cut_sounded or _is_loud(pcm)
+                return
+            self._cut = None
         if len(pcm) == 0:
             return
         if self._ran_dry is not None and not self._blocks:
@@ -159,11 +158,12 @@ class StreamPlayout:
 
         Args:
             before: Only audio of lower generations than this.
-            rest: And what still comes of this turn: until there is a pause, or another generation.
+            rest: And what still comes: until ``go_on``, or another generation.
 
         Returns:
             Seconds that came and will never be heard.
         """
+        newest = max((block.generation for block in self._blocks), default=self._generation)
         kept = [block for block in self._blocks if before is not None and block.generation >= before]
         self._blocks = deque(block for block in self._blocks if before is None or block.generation < before)
         if self._playing and (before is None or self._generation < before):
@@ -176,9 +176,24 @@ class StreamPlayout:
         samples = sum(_at_48k(len(block.pcm), block.format) for block in self._blocks)
         self._blocks = deque(kept)
         self._waiting = sum(len(block.pcm) / block.format.sample_rate for block in kept)
-        self._cut, self._quiet = rest, 0.0
+        self._cut = max(newest, self._generation) if rest else None
+        self._cut_sounded = False
         self.stats.interrupted_samples += samples
         return samples / _RATE
+
+    @property
+    def cut(self) -> bool:
+        """What comes is dropped, because it belongs to what was cut off."""
+        return self._cut is not None
+
+    def cut_sounded(self) -> bool:
+        """Return whether anything audible was dropped since the last time this was asked."""
+        sounded, self._cut_sounded = self._cut_sounded, False
+        return sounded
+
+    def go_on(self) -> None:
+        """What comes now is another turn's."""
+        self._cut = None
 
     def _count(self, samples: int) -> None:
         """So many samples leave: for whom do they count?"""
@@ -258,15 +273,6 @@ class StreamPlayout:
             gone = self._take(max(1, int(surplus * audio_format.sample_rate)))
             self.stats.discarded_samples += _at_48k(len(gone), audio_format)
 
-    def _paused(self, pcm: NDArray[np.int16], audio_format: AudioFormat, now: float) -> bool:
-        """Whether the far end has made a pause: sent nothing; or, when it sends its pauses, silence."""
-        if not self._live or not self._cut:
-            return now - self._last_arrival >= _PAUSE
-        over = self._quiet >= _PAUSE
-        loud = len(pcm) > 0 and (int(pcm.max()) > _QUIET or int(pcm.min()) < -_QUIET)
-        self._quiet = 0.0 if loud else self._quiet + len(pcm) / audio_format.sample_rate
-        return over or now - self._last_arrival >= _PAUSE
-
     def _notice_gap(self, now: float) -> None:
         """Audio came again after there was none: was that the network's doing?"""
         assert self._ran_dry is not None
@@ -285,6 +291,10 @@ class StreamPlayout:
         stats.total_samples_received += _FRAME
         stereo = frame if frame.shape[1] == 2 else None
         return PlayoutFrame(mono, "normal" if level.power else "silence", stereo, level)
+
+
+def _is_loud(pcm: NDArray[np.int16]) -> bool:
+    return len(pcm) > 0 and (int(pcm.max()) > _QUIET or int(pcm.min()) < -_QUIET)
 
 
 def _fade_down(pcm: NDArray[np.int16]) -> None:

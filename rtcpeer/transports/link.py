@@ -146,11 +146,28 @@ class Link(ABC):
         """Return the 20 ms to be heard now: exactly one frame a tick, always."""
 
     def cut_off(self) -> bool:
-        """Drop what waits to be heard, and what still comes of the far end's turn.
+        """Drop what waits to be heard, and what comes, until ``go_on`` or until it is another turn's by its number.
 
-        ``False``: this transport holds next to nothing, and knows no turns: whoever hears has to turn away.
+        ``False``: this transport holds next to nothing; what it plays out is not to be handed on.
         """
         return False
+
+    @property
+    def cut(self) -> bool:
+        """What comes is being dropped, see ``cut_off``."""
+        return False
+
+    def cut_sounded(self) -> bool:
+        """Return whether anything audible was dropped since this was asked last."""
+        return False
+
+    def go_on(self) -> None:  # noqa: B027 — see ``cut_off``
+        """What comes now is another turn's: let it be heard."""
+
+    @property
+    def waiting(self) -> float:
+        """Seconds of the far end's turn that came ahead of their time and wait to be heard."""
+        return 0.0
 
     @property
     def played(self) -> float | None:

@@ -239,13 +239,34 @@ class WebSocketLink(Link):
     def hear(self, now: float) -> PlayoutFrame:
         return self._playout.get(now)
 
+    @property
+    def _holds_turns(self) -> bool:
+        """What comes is speech alone, ahead of its time; otherwise it is a stream with the pauses in it."""
+        hears = self.protocol.hears
+        return hears is not None and not hears.live
+
     def cut_off(self) -> bool:
-        self._playout.flush(self._loop.time(), rest=True)
-        return True
+        if self._holds_turns:
+            self._playout.flush(self._loop.time(), rest=True)
+        return self._holds_turns
+
+    @property
+    def cut(self) -> bool:
+        return self._playout.cut
+
+    def cut_sounded(self) -> bool:
+        return self._playout.cut_sounded()
+
+    def go_on(self) -> None:
+        self._playout.go_on()
+
+    @property
+    def waiting(self) -> float:
+        return self._playout.waiting if self._holds_turns else 0.0
 
     @property
     def played(self) -> float | None:
-        return self._playout.played
+        return self._playout.played if self._holds_turns else None
 
     def end_turn(self) -> None:
         self._playout.end_turn()

@@ -218,7 +218,7 @@ def test_flush_of_older_generations_leaves_the_one_that_plays():
     assert len(loud(listener.listen(0.2))) > 0.15 * VOICE.sample_rate
 
 
-def test_rest_of_a_turn_that_still_comes_is_dropped_until_a_pause():
+def test_rest_of_a_turn_that_still_comes_is_dropped_pauses_or_not_until_it_may_go_on():
     listener = speech()
     listener.put(sound(0.5))
     listener.listen(0.2)
@@ -227,7 +227,12 @@ def test_rest_of_a_turn_that_still_comes_is_dropped_until_a_pause():
     for _ in range(20):
         listener.put(sound(0.02))
         assert 0 == len(loud(listener.listen(0.02)))
-    listener.listen(0.5)
+    assert listener.playout.cut_sounded()
+    assert not listener.playout.cut_sounded()
+    listener.listen(2.0)
+    listener.put(sound(0.1))
+    assert 0 == len(loud(listener.listen(0.2)))
+    listener.playout.go_on()
 
     listener.put(sound(0.5))
     assert 0 < len(loud(listener.listen(0.5)))

@@ -53,23 +53,6 @@ def test_one_that_turns_stereo_in_mid_stream_loses_nothing(rate: int):
     assert 0 == playout.stats.discarded_samples
 
 
-def test_a_cut_off_far_end_that_sends_its_pauses_is_heard_again_after_one():
-    playout = StreamPlayout(live=True)
-    heard = []
-    for number in range(150):
-        now = number * FRAME
-        level = 0 if 75 <= number < 100 else 5000  # half a second of silence, 1.5 s in
-        playout.put(np.full((960, 1), level, np.int16), VOICE, 0, now)
-        if number == 25:
-            playout.flush(now, rest=True)
-        heard.append(int(np.abs(playout.get(now).samples).max()))
-
-    assert max(heard[5:25]) == 5000
-    assert not any(heard[27:100])
-    assert max(heard[105:]) == 5000
-    assert playout.stats.interrupted_samples > 45 * 960
-
-
 async def test_readers_get_stereo_or_mono_as_they_ask_whatever_comes():
     audio = Heard()
     stereo, mono, slow = (audio.in_format(AudioFormat(*shape)) for shape in ((48_000, 2), (48_000, 1), (24_000, 2)))

@@ -233,8 +233,9 @@ async def test_a_word_in_between_interrupts_the_agent_and_silences_it(tmp_path):
         assert mock.calls[0].interruptions
 
     assert "speech-started" == interrupted.reason
-    assert 0.5 < interrupted.played < 8.0
     audible = [number for number, frame in enumerate(frames) if np.abs(frame).max() > 100]
+    # Of the answer, and not since the session began.
+    assert 0.02 * (at[0] - audible[0]) == pytest.approx(interrupted.played, abs=0.06)
     assert max(audible) - at[0] <= 3  # frames of 20 ms
 
 
@@ -243,7 +244,7 @@ async def test_we_interrupt_here_and_have_no_word_for_it(mock):
         with pytest.raises(Unsupported, match="Interrupt"):
             await session.send(Interrupt())
         await session.interrupt()
-        assert "local" == of_kind(session, Interrupted)[0].reason
+        assert [] == of_kind(session, Interrupted)  # nobody spoke
 
 
 async def test_closing_twice_is_closing_once_with_1000(mock):

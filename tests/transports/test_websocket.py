@@ -299,7 +299,7 @@ async def test_clear_cuts_what_plays_and_what_waits_and_says_how_much_was_heard(
 
 
 async def test_interrupting_here_drops_what_still_comes_of_that_turn_and_hears_the_next():
-    go_on, next_turn = asyncio.Event(), asyncio.Event()
+    go_on, next_turn, begin = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def script(socket: web.WebSocketResponse) -> None:
         await socket.send_json(STARTED)
@@ -307,6 +307,8 @@ async def test_interrupting_here_drops_what_still_comes_of_that_turn_and_hears_t
         await go_on.wait()
         await socket.send_json(audio(3.0))
         await next_turn.wait()
+        await socket.send_json({"type": "transcript", "role": "assistant", "text": "The first turn."})
+        await begin.wait()
         await socket.send_json(audio(0.5, 1000.0))
         await drain(socket)
 
@@ -319,6 +321,10 @@ async def test_interrupting_here_drops_what_still_comes_of_that_turn_and_hears_t
         await until(lambda: len(ear.frames) >= cut + 30)
         assert len([number for number in ear.audible() if number >= cut]) <= 1
         next_turn.set()
+        await until(lambda: of_kind(session, ResponseCompleted))
+        marked = len(ear.frames)
+        await until(lambda: len(ear.frames) >= marked + 15)
+        begin.set()
         await until(lambda: len([number for number in ear.audible() if number > cut + 30]) >= 20)
         heard = np.concatenate(ear.frames[cut + 30 :])
 
