@@ -144,6 +144,13 @@ _GSTREAMER = Installed(
     "gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-good gstreamer1.0-nice python3-gi",
 )
 
+_JANUS = (sys.executable, "janus.py")
+_HAS_JANUS = Installed(("sh", "-c", "command -v janus && { janus --version || true; }"), "janus")
+_VIDEOCALL = (
+    "Plugin videocall: a stock aiortc behind it sounds and listens. It leaves opening a channel to its clients, "
+    "and so can call nobody who waits for one"
+)
+
 FAR_ENDS: Mapping[str, FarEnd] = {
     far_end.name: far_end
     for far_end in (
@@ -161,6 +168,8 @@ FAR_ENDS: Mapping[str, FarEnd] = {
             [_GSTREAMER],
             note="webrtcbin; its certificate is RSA. Of a call's end it notices RTCP's BYE alone",
         ),
+        FarEnd("janus", _JANUS, [_HAS_JANUS], roles=("answer",), note=_VIDEOCALL),
+        FarEnd("janus-lite", _JANUS, [_HAS_JANUS], {"ice_lite": True}, roles=("answer",), note="The same, ICE-lite"),
         FarEnd("firefox-mdns", _FIREFOX, [_HAS_FIREFOX, _PULSEAUDIO], _MDNS, variant=True, note=_NO_MICROPHONE),
     )
 }

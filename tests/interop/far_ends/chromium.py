@@ -34,7 +34,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 def launch(url: str, home: Path, options: Options) -> AbstractAsyncContextManager[Process]:
     granted = () if options.get("obfuscate", True) else (GRANTED,)
     flags = (*FLAGS, *granted, "--no-proxy-server", f"--user-data-dir={home / 'profile'}")
-    return running([executable(*NAMES), *flags, url], HOME=str(home))
+    return running([executable(*NAMES), *flags, url], HOME=str(home), TMPDIR=str(home))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ async def launch(url: str, home: Path, _: Options) -> AsyncIterator[asyncio.subp
     (profile / "user.js").write_text("".join(lines))
     async with silent_sound(home) as server:
         firefox = [executable("firefox-esr", "firefox"), "--headless", "--no-remote", "--profile", str(profile), url]
-        async with running(firefox, HOME=str(home), PULSE_SERVER=server) as browser:
+        async with running(firefox, HOME=str(home), TMPDIR=str(home), PULSE_SERVER=server) as browser:
             yield browser
 
 

@@ -38,7 +38,8 @@ def transform(samples: list[complex]) -> list[complex]:
     even, odd = transform(samples[::2]), transform(samples[1::2])
     half = len(even)
     turned = [cmath.exp(-1j * math.pi * number / half) * odd[number] for number in range(half)]
-    return [a + b for a, b in zip(even, turned)] + [a - b for a, b in zip(even, turned)]
+    pairs = list(zip(even, turned, strict=True))
+    return [a + b for a, b in pairs] + [a - b for a, b in pairs]
 
 
 def measure(samples: list[int]) -> dict[str, float]:
