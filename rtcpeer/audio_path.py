@@ -93,6 +93,7 @@ class AudioPath:
         self._first_frame: int | None = None
         self._saying = False
         self._cut_by_link = False
+        self._last_heard: NDArray[np.int16] = SILENCE
 
     def start(self, link: Link) -> None:
         """The transport is up: begin to speak and to hear."""
@@ -133,7 +134,10 @@ class AudioPath:
         ``None``: there is nothing to cut short, or it was done already.
         """
         link, tracker, t = self._link, self.tracker, self._loop.time() - self._connected_at
-        if link is None or self.muting.active or not (tracker.in_progress or link.waiting):
+        if link is None or self.muting.active:
+            return None
+        sounding = int(np.abs(self._last_heard).max()) > _AUDIBLE  # the voice detector takes its time
+        if not (tracker.in_progress or link.waiting or sounding):
             return None
         known, played = tracker.interrupted, tracker.played if link.played is None else link.played
         spoke_at = self._mouth.last_voiced_at
@@ -231,6 +235,7 @@ class AudioPath:
         if turn is not None and self._client:
             self.turns.put(turn)
 
+        self._last_heard = heard
         self.heard.put(heard if stereo is None else stereo, t)
         self._finish_frame(frame, said, heard)
 

@@ -11,18 +11,23 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import av
+import numpy as np
+from numpy.typing import NDArray
 
 from .audio.outgoing import Playback
-from .audio.packets import PacketPlayback, Packets, PacketSource
+from .audio.packets import OpusFile, PacketPlayback, Packets, PacketSource
+from .audio.read_ahead import PacketsAhead, ReadAhead, read_block
 from .audio.reader import Heard
-from .audio.sources import Playable, open_source
+from .audio.sources import FileSource, Playable, Source, open_source
 from .audio_path import AudioPath, FrameTap
 from .commands import Interrupt, UpdateSession
 from .deliveries import Deliveries, Iteration
@@ -66,6 +71,12 @@ _closing_session: ContextVar[Session | None] = ContextVar("rtcpeer_closing_sessi
 """The session whose ``on_close`` functions are running in this context."""
 
 
+def _close_opened(opening: asyncio.Future[tuple[Source, Any]]) -> None:
+    """Nobody waits any more for what was opened."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[0].close()
+
+
 class Session:
     """A running call. Iterate over it for events; ``play`` and ``listen`` to talk; ``close`` it when done."""
 
@@ -105,6 +116,7 @@ class Session:
         self.local, self.remote = self._path.local, self._path.remote
         self._closers: list[Callable[[], Any]] = []
         self._closing: asyncio.Task[None] | None = None
+        self._queueing = asyncio.Lock()
         self._awaited: set[Session] = set()  # sessions whose end our own closers are waiting for
         self._how_it_ended: tuple[Ending, str, bool] = ("local", "", False)
         self._guard: LoopGuard | None = None
@@ -143,17 +155,34 @@ class Session:
         self._live_link().check_audio()
         if not self.protocol.has_voice(self.protocol.side):
             raise Unsupported(f"{self.protocol.profile.name} has no audio from its {self.protocol.side.value}")
-        if isinstance(source, str) and source == "mic":
-            opened = await asyncio.to_thread(open_source, source, format=format, loop=loop, start=start)
-        else:
-            opened = open_source(source, format=format, loop=loop, start=start)
+        async with contextlib.AsyncExitStack() as turn:
+            if not mix:  # those that are queued are queued in the order in which they were asked for
+                await turn.enter_async_context(self._queueing)
+            opened = await self._open(partial(open_source, source, format=format, loop=loop, start=start), source)
+            try:
+                self._live_link()
+                return self._path.outgoing.play(opened, mix=mix, gain=gain)
+            except Exception:
+                if opened is not source:
+                    opened.close()
+                raise
+
+    async def _open(self, open_it: Callable[[], Source], source: Playable) -> Source:
+        """Open what is to be played: what waits for a disk or a device, in a thread."""
+        if not isinstance(source, (str, os.PathLike, FileSource)) or source in ("tone", "silence"):
+            return open_it()
+
+        def begin() -> tuple[Source, tuple[NDArray[np.int16], bool, MediaError | None] | None]:
+            opened = open_it()
+            return opened, read_block(opened) if isinstance(opened, FileSource) else None
+
+        begun = self._loop.run_in_executor(None, begin)
         try:
-            self._live_link()
-            return self._path.outgoing.play(opened, mix=mix, gain=gain)
-        except Exception:
-            if opened is not source:
-                opened.close()
+            opened, first = await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            begun.add_done_callback(_close_opened)
             raise
+        return opened if first is None else ReadAhead(opened, first)
 
     def stop_playing(self) -> None:
         """Fall silent: what plays is faded out in 5 ms, what waits to be played is forgotten."""
@@ -171,7 +200,7 @@ class Session:
         """
         link = self._live_link()
         link.check_packets()
-        return self.undecoded.play(source)
+        return self.undecoded.play(PacketsAhead(source) if isinstance(source, OpusFile) else source)
 
     def pipe(self, other: Session, *, both: bool = False) -> tuple[Pipe, ...]:
         """Send on what this session receives to ``other``'s far end, as it comes, without a codec.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +49,7 @@ from rtcpeer import (
     Unsupported,
     UpdateSession,
 )
+from rtcpeer.audio.sources import FileSource
 from rtcpeer.connecting import Connecting
 from signaling import MockServer
 from signaling.scenario import Line, Scenario, Turn
@@ -401,6 +403,63 @@ async def test_file_that_is_not_there_is_refused_and_the_call_goes_on(session: S
     with pytest.raises(ConfigurationError, match=r"cannot read .*nothing\.wav"):
         await session.play(tmp_path / "nothing.wav")
     await asyncio.wait_for(await session.play(ToneSource(duration=0.02)), DEADLINE)
+
+
+async def test_file_on_a_disk_that_does_not_answer_holds_nobody_up_and_keeps_its_turn(
+    session: Session, question: Path, monkeypatch: pytest.MonkeyPatch
+):
+    answer, asked = threading.Event(), threading.Event()
+    read = FileSource.read
+
+    def slow(source: FileSource, samples: int) -> np.ndarray | None:
+        asked.set()
+        assert answer.wait(DEADLINE)
+        return read(source, samples)
+
+    monkeypatch.setattr(FileSource, "read", slow)
+    frames: list[int] = []
+    session.tap(lambda at, ours, theirs: frames.append(at))
+    first, second = (asyncio.create_task(session.play(each)) for each in (question, ToneSource(duration=0.1)))
+    mixed = await session.play(ToneSource(duration=0.1), mix=True)
+    await until(asked.is_set)
+    begun = len(frames)
+    await until(lambda: len(frames) > begun + 10)
+
+    assert mixed.played > 0
+    assert not first.done()
+    answer.set()
+    file, tone = await asyncio.wait_for(first, DEADLINE), await asyncio.wait_for(second, DEADLINE)
+    await asyncio.wait_for(tone, DEADLINE)
+    assert file.done  # before what was asked for after it
+    assert (0.3, 0.1) == pytest.approx((file.played, tone.played))
+
+
+async def test_session_says_so_when_it_is_used_on_another_event_loop(session: Session):
+    async def use() -> list[str]:
+        told: list[str] = []
+        for attempt in (
+            session.play("tone"),
+            session.listen(timeout=DEADLINE),
+            session.wait_for(SpeechStarted, timeout=DEADLINE),
+            session.update(voice="Emma"),
+            session.interrupt(),
+            session.send_dtmf("1"),
+            session.close(),
+        ):
+            with pytest.raises(ConfigurationError, match="another event loop") as raised:
+                await attempt
+            told.append(str(raised.value))
+        for reach in (lambda: aiter(session), lambda: session.audio, lambda: session.packets, lambda: session.video):
+            with pytest.raises(ConfigurationError, match="another event loop") as raised:
+                reach()
+            told.append(str(raised.value))
+        return told
+
+    told = await asyncio.to_thread(asyncio.run, use())
+
+    assert 11 == len(told)
+    await session.close()
+    await asyncio.to_thread(asyncio.run, session.close())  # it is over: harmless
 
 
 async def test_playback_ends_with_the_session(session: Session):

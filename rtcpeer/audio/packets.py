@@ -177,6 +177,11 @@ class PacketSource(ABC):
         """What error messages call it."""
         return type(self).__name__
 
+    @property
+    def stalled(self) -> bool:
+        """There is nothing to read just now, and it goes on later: what waits behind it waits, too."""
+        return False
+
     @abstractmethod
     def read(self) -> OpusPacket | None:
         """Return the next packet, at once; it is sent when its timestamp is due. ``None``: it has ended.
@@ -326,6 +331,8 @@ class PacketPlayback:
             if self.done:
                 return
             try:
+                if self._held is None and self.source.stalled:
+                    return
                 packet = self._held or _checked(self.source.read(), name_of(self.source))
                 length = packet_samples(packet.payload) if packet is not None and self._held is None else 0
             except Exception as exc:  # a source may be anybody's code
