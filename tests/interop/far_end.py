@@ -119,6 +119,7 @@ ROUTER = "10.82.1.1"
 _NODE = "node"
 _OPUS = Npm("opusscript")
 _RTP = "Takes and gives RTP packets: Opus is coded by libopus (npm opusscript)"
+_DATACHANNEL = f"npm node-datachannel, and its version. {_RTP}"
 _SILENT = f"{_RTP}. Closes its channel first: its `close()` says nothing"
 _HERE = {"ice_servers": [{"urls": f"stun:{ROUTER}:3478"}]}
 """Without a server of our own it asks a public one, and waits five seconds for its name."""
@@ -154,14 +155,13 @@ _VIDEOCALL = (
 FAR_ENDS: Mapping[str, FarEnd] = {
     far_end.name: far_end
     for far_end in (
-        FarEnd(
-            "libwebrtc", (_NODE, "wrtc.js"), [Npm("@roamhq/wrtc")], note="npm @roamhq/wrtc, the version is its own"
-        ),
+        FarEnd("libwebrtc", (_NODE, "wrtc.js"), [Npm("@roamhq/wrtc")], note="npm @roamhq/wrtc, and its version"),
         FarEnd("werift", (_NODE, "werift.js"), [Npm("werift"), _OPUS], _HERE, note=_SILENT),
-        FarEnd("libdatachannel", (_NODE, "node_datachannel.js"), [Npm("node-datachannel"), _OPUS], note=_RTP),
+        FarEnd("libdatachannel", (_NODE, "node_datachannel.js"), [Npm("node-datachannel"), _OPUS], note=_DATACHANNEL),
         FarEnd("chromium", _CHROMIUM, [_HAS_CHROMIUM], {"obfuscate": False}, note=_MICROPHONE),
         FarEnd("chromium-mdns", _CHROMIUM, [_HAS_CHROMIUM], _MDNS, variant=True, note=_NO_MICROPHONE),
         FarEnd("firefox", _FIREFOX, [_HAS_FIREFOX, _PULSEAUDIO], {"obfuscate": False}, note=_MICROPHONE),
+        FarEnd("firefox-mdns", _FIREFOX, [_HAS_FIREFOX, _PULSEAUDIO], _MDNS, variant=True, note=_NO_MICROPHONE),
         FarEnd(
             "gstreamer",
             (_SYSTEM_PYTHON, "gstreamer.py"),
@@ -170,7 +170,6 @@ FAR_ENDS: Mapping[str, FarEnd] = {
         ),
         FarEnd("janus", _JANUS, [_HAS_JANUS], roles=("answer",), note=_VIDEOCALL),
         FarEnd("janus-lite", _JANUS, [_HAS_JANUS], {"ice_lite": True}, roles=("answer",), note="The same, ICE-lite"),
-        FarEnd("firefox-mdns", _FIREFOX, [_HAS_FIREFOX, _PULSEAUDIO], _MDNS, variant=True, note=_NO_MICROPHONE),
     )
 }
 
