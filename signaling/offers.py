@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtcpeer.protocols.http import Refusal
-from rtcpeer.transports.remote_sdp import too_large
+from rtcpeer.transports.sdp_sections import too_large
 
 from .places import LimitReached
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..audio.coding import DECODERS
 from ..errors import RemoteProtocolError
-from .remote_sdp import Direction, RemoteDescription, codec_numbers
+from .remote_sdp import RemoteDescription, codec_numbers
+from .sdp_sections import Direction
 
 
 @dataclass(frozen=True, slots=True)

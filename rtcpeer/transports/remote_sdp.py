@@ -15,41 +15,20 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from ..audio.coding import DECODERS
 from ..errors import RemoteProtocolError
+from .sdp_sections import HASHES, TRANSPORT, Direction, Section, Unusable, joined, read, split
 
-CHARACTERS = 64_000
-"""Of the whole SDP. Chromium's is 6 to 10 thousand with video."""
-LINES = 1000
-LINE = 4096
-"""Characters of one line: as long as any that browsers write, fingerprints and fmtp included, several times over."""
-MEDIA = 16
-"""Lines that begin with ``m=``."""
 CANDIDATES = 40
 """Kept of a description, those of the highest priority; RFC 8445, 6.1.2.5 wants a limit. Each is asked several times
 whether it answers, from each of our addresses."""
 NAMES = 8
 """Candidates kept that have a host name instead of an address: each is a look-up."""
-
-VIDEO_CODEC = "vp8"
-
-Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
-DIRECTIONS: Final[tuple[Direction, ...]] = ("sendrecv", "sendonly", "recvonly", "inactive")
-
-# RFC 3551, 6: the payload types that need no rtpmap, of the codecs that we play.
-_STATIC = {"0": "PCMU/8000", "8": "PCMA/8000"}
-# RFC 5761, 4: they look like RTCP when both share a port. aiortc refuses a description that names one.
-_LIKE_RTCP = range(72, 77)
-_TRANSPORT = ("ice-ufrag", "ice-pwd", "ice-options", "fingerprint", "setup")
-_HASHES = ("sha-256", "sha-384", "sha-512")
-# aiortc reads these as numbers and breaks off at anything else.
-_NUMBERS_IN_FMTP = ("apt", "max-fr", "max-fs", "maxplaybackrate", "minptime", "stereo", "useinbandfec")
-_TOKEN = r"[^\s:]+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +84,16 @@ def read_offer(sdp: str) -> RemoteDescription:
 
 
 def _read_offer(sdp: str) -> RemoteDescription:
-    head, sections, ignored = _read(sdp)
+    head, sections, ignored = read(sdp)
     if len({section.mid for section in sections}) < len(sections):
-        raise _Unusable("two media lines have the same a=mid")
+        raise Unusable("two media lines have the same a=mid")
     seen: set[str] = set()
     for section in sections:
         section.rejected = section.rejected or not section.usable or section.kind in seen
         if not section.rejected:
             seen.add(section.kind)
     if "audio" not in seen:
-        raise _Unusable(_no_audio(sections))
+        raise Unusable(_no_audio(sections))
     bundle = _bundle(head)
     _insist_on_one_transport(sections, bundle)
     tag = _tagged(sections, bundle)
@@ -133,23 +112,23 @@ def read_answer(sdp: str, offer: str) -> RemoteDescription:
 
 
 def _read_answer(sdp: str, offer: str) -> RemoteDescription:
-    head, sections, ignored = _read(sdp)
-    ours = [_Section.parse(lines) for lines in _sections(offer)[1]]
+    head, sections, ignored = read(sdp)
+    ours = [Section.parse(lines) for lines in split(offer)[1]]
     if len(sections) > len(ours):
         ignored["media lines that we did not offer"] += len(sections) - len(ours)
         del sections[len(ours) :]
     for number, line in enumerate(ours):
         if number == len(sections):
             # RFC 3264, 6, has as many lines in an answer as in the offer; some leave out what they turn down.
-            sections.append(_Section(line.kind, "0", line.protocol, line.formats, mid=line.mid, rejected=True))
+            sections.append(Section(line.kind, "0", line.protocol, line.formats, mid=line.mid, rejected=True))
         section = sections[number]
         if section.kind != line.kind:
-            raise _Unusable(f"its media line {number + 1} is {section.kind[:20]}, and that of our offer {line.kind}")
+            raise Unusable(f"its media line {number + 1} is {section.kind[:20]}, and that of our offer {line.kind}")
         section.name(line.mid)  # the order of lines is what counts (RFC 3264, 6)
         section.rejected = section.rejected or not section.usable
     audio = next(section for section in sections if section.kind == "audio")
     if audio.rejected:
-        raise _Unusable(_no_audio(sections))
+        raise Unusable(_no_audio(sections))
     bundle = _bundle(head)
     _insist_on_one_transport(sections, bundle)
     tag = _tagged(sections, bundle)
@@ -163,339 +142,34 @@ def complete_answer(answer: str, offer: RemoteDescription) -> str:
     """Add to our answer, made for the plain offer, the lines that it rejects (RFC 3264, 6)."""
     if not any(line.rejected for line in offer.lines):
         return answer
-    head, sections = _sections(answer)
+    head, sections = split(answer)
     found = iter(sections)
     for line in offer.lines:
         head += _turned_down(line) if line.rejected else next(found)
-    return _text(head)
+    return joined(head)
 
 
 def codec_numbers(sdp: str, kind: str = "audio") -> dict[int, str]:
     """Return the codecs of a plain description's line: payload type → encoding name in lower case, the best first."""
-    for lines in _sections(sdp)[1]:
-        section = _Section.parse(lines)
+    for lines in split(sdp)[1]:
+        section = Section.parse(lines)
         if section.kind == kind:
             return section.codecs
     return {}
-
-
-class _Unusable(Exception):
-    """Says why a description can't be used: it goes on from "it" or "its"."""
 
 
 @contextmanager
 def _explained(kind: str) -> Iterator[None]:
     try:
         yield
-    except _Unusable as exc:
+    except Unusable as exc:
         raise RemoteProtocolError(f"the far end's SDP {kind} can't be used: {exc}") from None
-
-
-# Lines
-
-
-@dataclass(slots=True)
-class _Section:
-    """A media line with what follows it, without ``m=`` and with its attributes as pairs."""
-
-    kind: str
-    port: str
-    protocol: str
-    formats: list[str]
-    lines: list[str] = field(default_factory=list)
-    attributes: list[tuple[str, str | None]] = field(default_factory=list)
-    mid: str = ""
-    rejected: bool = False
-
-    @classmethod
-    def parse(cls, lines: Sequence[str]) -> _Section:
-        found = re.fullmatch(r"m=([a-z0-9-]+) ([0-9]{1,5})(?:/[0-9]+)? ([A-Za-z0-9./-]+)((?: +\S+)*)", lines[0])
-        if found is None:
-            raise _Unusable(f"a media line can't be read: {lines[0][:80]!r}")
-        section = cls(found[1], found[2], found[3].upper(), found[4].split())
-        for line in lines[1:]:
-            if line.startswith("a="):
-                name, colon, value = line[2:].partition(":")
-                section.attributes.append((name, value if colon else None))
-            else:
-                section.lines.append(line)
-        section.mid = section.value("mid") or ""
-        section.rejected = int(section.port) == 0 and not section.has("bundle-only")
-        return section
-
-    def name(self, mid: str) -> None:
-        """Give it this ``a=mid``."""
-        if mid != self.mid:
-            self.attributes = [each for each in self.attributes if each[0] != "mid"]
-            self.attributes.append(("mid", mid))
-            self.mid = mid
-
-    def value(self, name: str) -> str | None:
-        """Return the value of the first such attribute; ``None``: there is no such attribute, or it has no value."""
-        return next((value for found, value in self.attributes if found == name), None)
-
-    def values(self, name: str) -> list[str]:
-        return [value for found, value in self.attributes if found == name and value is not None]
-
-    def has(self, name: str) -> bool:
-        return any(found == name for found, _ in self.attributes)
-
-    @property
-    def direction(self) -> Direction:
-        # RFC 8866, 6.7: sendrecv is the default.
-        said = {name for name, _ in self.attributes}
-        return next((direction for direction in DIRECTIONS if direction in said), "sendrecv")
-
-    @property
-    def codecs(self) -> dict[int, str]:
-        named = {}
-        for value in self.values("rtpmap"):
-            number, _, codec = value.partition(" ")
-            named[number] = codec.partition("/")[0].lower()
-        return {int(number): named[number] for number in self.formats if number in named}
-
-    @property
-    def usable(self) -> bool:
-        """Whether it is of a kind, and has a codec, that we know."""
-        if self.kind == "application":
-            return self.protocol in ("UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP") and bool(self.formats)
-        known: Collection[str] = {"audio": DECODERS, "video": (VIDEO_CODEC,)}.get(self.kind, ())
-        secure = re.fullmatch(r"[A-Z/]*RTP/SAVPF?", self.protocol)
-        return secure is not None and any(name in known for name in self.codecs.values())
-
-    def take_back(self, ours: _Section) -> None:
-        """Become a line of ours that is agreed on and not used: aiortc knows no rejected one."""
-        self.protocol, self.lines, self.port = ours.protocol, list(ours.lines), ours.port
-        names = {str(number) for number, name in ours.codecs.items() if name == VIDEO_CODEC}
-        kept = ("rtpmap", "fmtp", "rtcp-fb") if names else ("sctp-port", "max-message-size")
-        self.formats = [number for number in ours.formats if not names or number in names]
-        self.attributes = [
-            (name, value)
-            for name, value in ours.attributes
-            if name in kept and (not names or (value or "").partition(" ")[0] in names)
-        ]
-        self.attributes += [("inactive", None), ("mid", self.mid), ("rtcp-mux", None)]
-
-    def text(self) -> list[str]:
-        attributes = [f"a={name}" if value is None else f"a={name}:{value}" for name, value in self.attributes]
-        line = " ".join((f"m={self.kind}", self.port, self.protocol, *self.formats))
-        return [line, *self.lines, *attributes]
-
-
-def _sections(sdp: str) -> tuple[list[str], list[list[str]]]:
-    """Return the session's lines, and those of each media line (RFC 8866, 5)."""
-    head: list[str] = []
-    sections: list[list[str]] = []
-    for line in sdp.splitlines():
-        line = line.rstrip()
-        if line.startswith("m="):
-            sections.append([])
-        if line:
-            (sections[-1] if sections else head).append(line)
-    return head, sections
-
-
-def _text(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\r\n" for line in lines)
 
 
 def _turned_down(line: RemoteLine) -> list[str]:
     # RFC 9429, 5.3.1: the same media, protocol and formats, with port 0.
     found = [f"m={line.kind} 0 {line.protocol} {' '.join(line.formats) or '0'}", "c=IN IP4 0.0.0.0", "a=inactive"]
     return [*found, f"a=mid:{line.mid}"] if line.mid else found
-
-
-# Reading
-
-
-def _read(sdp: str) -> tuple[list[str], list[_Section], Counter[str]]:
-    """Return the session's lines and the media lines, each with what can be read of it, and what was ignored."""
-    if (why := too_large(sdp)) is not None:
-        raise _Unusable(why)
-    ignored: Counter[str] = Counter()
-    head, found = _sections(sdp)
-    if not found or not head or not head[0].startswith("v="):
-        raise _Unusable("it is no SDP with a media line")
-    head = _readable_head(head, ignored)
-    sections = [_Section.parse(lines) for lines in found]
-    for number, section in enumerate(sections):
-        if not section.mid:
-            section.name(_new_mid(number, sections))
-        section.lines = [line for line in section.lines if _readable(line, ignored)]
-        _inherit(section, head)
-        _make_readable(section, ignored)
-    return head, sections, ignored
-
-
-def too_large(sdp: str) -> str | None:
-    """Return in what a description is larger than any call needs; ``None``: it is not."""
-    if len(sdp) > CHARACTERS:
-        return f"it has more than {CHARACTERS} characters"
-    lines = sdp.splitlines()
-    if len(lines) > LINES:
-        return f"it has more than {LINES} lines"
-    if any(len(line) > LINE for line in lines):
-        return f"it has a line of more than {LINE} characters"
-    if sum(line.startswith("m=") for line in lines) > MEDIA:
-        return f"it has more than {MEDIA} media lines"
-    return None
-
-
-def _new_mid(number: int, sections: Sequence[_Section]) -> str:
-    taken = {section.mid for section in sections}
-    return next(mid for mid in map(str, range(number, number + len(sections) + 1)) if mid not in taken)
-
-
-def _readable_head(head: Sequence[str], ignored: Counter[str]) -> list[str]:
-    found: list[str] = []
-    for line in head:
-        name, colon, value = line[2:].partition(":") if line.startswith("a=") else ("", "", "")
-        check = _CHECKS.get(name)
-        if line.startswith("v=") and not line[2:].isdecimal():
-            line = "v=0"
-        if check is not None and (not colon or check(value) is None):
-            ignored[f"a={name} that can't be read"] += 1
-        elif _readable(line, ignored):
-            found.append(line)
-    return found
-
-
-def _readable(line: str, ignored: Counter[str]) -> bool:
-    if line.startswith("c=") and not re.fullmatch(r"c=IN IP[46] \S+", line):
-        ignored["c= that can't be read"] += 1
-        return False
-    return True
-
-
-def _inherit(section: _Section, head: Sequence[str]) -> None:
-    """Give a media line what the session says for all of them."""
-    of_all = {}
-    for line in head:
-        if line.startswith("a="):
-            name, colon, value = line[2:].partition(":")
-            of_all[name] = value if colon else None
-    for name in _TRANSPORT:
-        if name in of_all and not section.has(name):
-            section.attributes.append((name, of_all[name]))
-    if section.kind in ("audio", "video") and not any(section.has(name) for name in DIRECTIONS):
-        section.attributes.append((next((name for name in DIRECTIONS if name in of_all), "sendrecv"), None))
-
-
-def _make_readable(section: _Section, ignored: Counter[str]) -> None:
-    """Leave out, or mend, what aiortc would break off at."""
-    media = section.kind in ("audio", "video")
-    known: set[str] = set()
-    if media:
-        section.formats = [each for each in section.formats if _is_payload_type(each)]
-        named = {value.partition(" ")[0] for value in section.values("rtpmap") if _rtpmap(value)}
-        for static, codec in _STATIC.items():
-            if section.kind == "audio" and static in section.formats and static not in named:
-                section.attributes.append(("rtpmap", f"{static} {codec}"))
-                named.add(static)
-        known = named.intersection(section.formats)
-        if not section.has("rtcp-mux"):
-            section.attributes.append(("rtcp-mux", None))  # in a bundle it is understood (RFC 9143, 9.3)
-    elif section.protocol == "DTLS/SCTP" and section.formats and not section.formats[0].isdecimal():
-        section.protocol = "UDP/DTLS/SCTP"  # only the old one, DTLS/SCTP, has its port in place of a format
-    found: list[tuple[str, str | None]] = []
-    for name, value in section.attributes:
-        check = _CHECKS.get(name)
-        read = value
-        if check is not None:
-            read = check(value) if value is not None else None
-            if read is None:
-                ignored[f"a={name} that can't be read"] += 1
-                continue
-        if name in ("rtpmap", "fmtp", "rtcp-fb") and read is not None:
-            number = read.partition(" ")[0]
-            if number not in known and not (name == "rtcp-fb" and number == "*"):
-                if name != "rtcp-fb":
-                    ignored[f"a={name} of a payload type that is not used"] += 1
-                continue
-        found.append((name, read))
-    if media:
-        _sort_rtpmaps(found, section.formats)
-    elif section.protocol != "DTLS/SCTP" and section.kind == "application" and "sctp-port" not in dict(found):
-        # RFC 8841, 5.1, wants it said; 5000 is what everybody says.
-        found.append(("sctp-port", "5000"))
-    section.attributes = found
-
-
-def _sort_rtpmaps(attributes: list[tuple[str, str | None]], formats: Sequence[str]) -> None:
-    """Put the rtpmaps into the order of the media line: that is the order of preference (RFC 3264, 6.1)."""
-    order = {number: place for place, number in enumerate(formats)}
-    places = [place for place, (name, _) in enumerate(attributes) if name == "rtpmap"]
-    ordered = sorted((attributes[place] for place in places), key=lambda each: order[str(each[1]).partition(" ")[0]])
-    for place, attribute in zip(places, ordered, strict=True):
-        attributes[place] = attribute
-
-
-def _is_payload_type(text: str) -> bool:
-    return text.isdecimal() and len(text) <= 3 and int(text) < 128 and int(text) not in _LIKE_RTCP
-
-
-# What an attribute must look like: each returns it as it is to be read, or ``None``.
-
-
-def _matching(pattern: str) -> Callable[[str], str | None]:
-    compiled = re.compile(pattern)
-    return lambda value: value if compiled.fullmatch(value) else None
-
-
-def _rtpmap(value: str) -> str | None:
-    found = re.fullmatch(r"([0-9]{1,3}) ([^\s/]+)/([0-9]{1,6})(/[0-9]{1,2})?", value)
-    return value if found and _is_payload_type(found[1]) else None
-
-
-def _fmtp(value: str) -> str | None:
-    number, blank, parameters = value.partition(" ")
-    if not blank or not _is_payload_type(number):
-        return None
-    kept = [each for each in parameters.split(";") if _fmtp_parameter(each)]
-    return f"{number} {';'.join(kept)}" if kept else None
-
-
-def _fmtp_parameter(text: str) -> bool:
-    name, equals, value = text.partition("=")
-    if not equals or name not in _NUMBERS_IN_FMTP:
-        return bool(text.strip())
-    return re.fullmatch(r" *[0-9]{1,9} *", value) is not None
-
-
-def _fingerprint(value: str) -> str | None:
-    algorithm, _, digits = value.partition(" ")
-    readable = algorithm.lower() in _HASHES and re.fullmatch(r"(?:[0-9A-Fa-f]{2}:){31,63}[0-9A-Fa-f]{2}", digits)
-    return value if readable else None
-
-
-def _extmap(value: str) -> str | None:
-    parts = value.split()
-    if len(parts) < 2 or not re.fullmatch(r"[0-9]{1,5}(?:/\w+)?", parts[0]):
-        return None
-    return value if len(parts) == 2 else " ".join(parts[:2])  # RFC 8285, 8, may have extension attributes behind it
-
-
-_CHECKS: Mapping[str, Callable[[str], str | None]] = {
-    "extmap": _extmap,
-    "fingerprint": _fingerprint,
-    "fmtp": _fmtp,
-    "group": _matching(r"\S.*"),
-    "ice-options": _matching(r".*"),
-    "ice-pwd": _matching(r"[A-Za-z0-9+/=_-]{4,256}"),
-    "ice-ufrag": _matching(r"[A-Za-z0-9+/=_-]{1,256}"),
-    "max-message-size": _matching(r"[0-9]{1,15}"),
-    "mid": _matching(r"\S+"),
-    "msid": _matching(r"\S.*"),
-    "msid-semantic": _matching(r" ?\S.*"),
-    "rtcp": _matching(r"[0-9]{1,5}(?: IN IP[46] \S+)?"),
-    "rtcp-fb": _matching(r"(?:[0-9]{1,3}|\*) \S+.*"),
-    "rtpmap": _rtpmap,
-    "sctp-port": _matching(r"[0-9]{1,5}"),
-    "sctpmap": _matching(r"[0-9]{1,5} \S.*"),
-    "setup": _matching(r"active|passive|actpass"),
-    "ssrc": _matching(rf"[0-9]{{1,10}} {_TOKEN}:.*"),
-    "ssrc-group": _matching(r"\S+(?: [0-9]{1,10})+"),
-}
 
 
 # Transport
@@ -506,7 +180,7 @@ def _bundle(head: Sequence[str]) -> list[str] | None:
     return next((line.split()[1:] for line in head if re.match(r"a=group:BUNDLE\b", line)), None)
 
 
-def _tagged(sections: Sequence[_Section], bundle: Sequence[str] | None) -> _Section:
+def _tagged(sections: Sequence[Section], bundle: Sequence[str] | None) -> Section:
     """Return the line whose transport counts for the bundle: the first in it that is used and has one.
 
     RFC 9143, 7.3.2; where only a rejected line says it, that has to do.
@@ -520,7 +194,7 @@ def _tagged(sections: Sequence[_Section], bundle: Sequence[str] | None) -> _Sect
     return next(section for section in sections if not section.rejected)
 
 
-def _insist_on_one_transport(sections: Sequence[_Section], bundle: Sequence[str] | None) -> None:
+def _insist_on_one_transport(sections: Sequence[Section], bundle: Sequence[str] | None) -> None:
     """Reject video that shares no transport with the audio; the data channel has to.
 
     In a bundle of an offer, lines may have transports of their own and give them up (RFC 9143, 7.1.1); without one,
@@ -532,15 +206,15 @@ def _insist_on_one_transport(sections: Sequence[_Section], bundle: Sequence[str]
         if section.rejected or bundled or section.value("ice-ufrag") in (None, audio.value("ice-ufrag")):
             continue
         if section.kind == "application":
-            raise _Unusable("its data channel is not in one bundle with its audio (a=group:BUNDLE)")
+            raise Unusable("its data channel is not in one bundle with its audio (a=group:BUNDLE)")
         section.rejected = True
 
 
 def _describe(
     head: list[str],
-    sections: Sequence[_Section],
-    used: Sequence[_Section],
-    tag: _Section,
+    sections: Sequence[Section],
+    used: Sequence[Section],
+    tag: Section,
     kind: Literal["offer", "answer"],
     ignored: Counter[str],
 ) -> RemoteDescription:
@@ -550,7 +224,7 @@ def _describe(
     transport = [
         (name, value)
         for name, value in dict.fromkeys(tag.attributes)
-        if name == "fingerprint" or (name in _TRANSPORT and value == tag.value(name))
+        if name == "fingerprint" or (name in TRANSPORT and value == tag.value(name))
     ]
     if tag.value("setup") is None:
         # RFC 8842, 5.2, wants it said. libwebrtc takes an answer without it for that of a DTLS client.
@@ -558,8 +232,8 @@ def _describe(
         ignored["no a=setup"] += 1
     for name, meaning in (("ice-ufrag", "user name"), ("ice-pwd", "password"), ("fingerprint", "DTLS fingerprint")):
         if all(found != name for found, _ in transport):
-            known = f" of a kind that we know: {', '.join(_HASHES)}" if name == "fingerprint" else ""
-            raise _Unusable(f"it has no {meaning} (a={name}){known}")
+            known = f" of a kind that we know: {', '.join(HASHES)}" if name == "fingerprint" else ""
+            raise Unusable(f"it has no {meaning} (a={name}){known}")
     if kind == "answer" and ("setup", "actpass") in transport:
         transport[transport.index(("setup", "actpass"))] = ("setup", "active")
         ignored["a=setup:actpass in an answer"] += 1
@@ -588,11 +262,11 @@ def _describe(
         for section in sections
     )
     text = [*head, *(line for section in used for line in section.text())]
-    return RemoteDescription(_text(text), lines, named, ignored, "a=ice-lite" in head)
+    return RemoteDescription(joined(text), lines, named, ignored, "a=ice-lite" in head)
 
 
 def _make_plain(
-    section: _Section,
+    section: Section,
     transport: Sequence[tuple[str, str | None]],
     candidates: Sequence[tuple[str, str | None]],
     *,
@@ -604,7 +278,7 @@ def _make_plain(
     wanted = [*candidates, *transport]
     if ended:
         wanted.append(("end-of-candidates", None))
-    names = (*_TRANSPORT, "candidate", "end-of-candidates", "bundle-only")
+    names = (*TRANSPORT, "candidate", "end-of-candidates", "bundle-only")
     mine = [(name, value) for name, value in section.attributes if name in names]
     if Counter(mine) == Counter(wanted):
         return
@@ -615,7 +289,7 @@ def _make_plain(
 
 
 def _candidates(
-    sections: Sequence[_Section], ignored: Counter[str]
+    sections: Sequence[Section], ignored: Counter[str]
 ) -> tuple[list[tuple[str, str | None]], tuple[str, ...]]:
     """Return the candidates that can be tried, and those that have to be looked up first."""
     usable: dict[tuple[str, str], tuple[int, str]] = {}
@@ -673,7 +347,7 @@ def _is_sound(extensions: Sequence[str]) -> bool:
     return all(name != "rport" or re.fullmatch(r"[0-9]{1,5}", value) for name, value in pairs)
 
 
-def _no_audio(sections: Iterable[_Section]) -> str:
+def _no_audio(sections: Iterable[Section]) -> str:
     audio = next((section for section in sections if section.kind == "audio"), None)
     if audio is None:
         return "it has no audio line"

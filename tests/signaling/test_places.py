@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcpeer.transports.remote_sdp import CHARACTERS, LINES
-from rtcpeer.transports.remote_sdp import MEDIA as MEDIA_LINES
+from rtcpeer.transports.sdp_sections import CHARACTERS, LINES
+from rtcpeer.transports.sdp_sections import MEDIA as MEDIA_LINES
 from signaling.offers import check_offer
 from signaling.places import LimitReached, Place, Places
 
