@@ -19,8 +19,8 @@ import spectrum
 from calling import AGENT, USER
 from numpy.typing import NDArray
 
-DEADLINE = 30.0
-"""Seconds; a process takes one to start on a quiet machine."""
+DEADLINE = 200.0
+"""Seconds; a process takes one to start on a quiet machine, and many are started at once."""
 
 
 @dataclass(frozen=True)

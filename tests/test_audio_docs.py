@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import spectrum
-from calling import AGENT, USER, answering
+from calling import AGENT, DEADLINE, USER, answering
 
 import rtcpeer
 
@@ -66,7 +66,7 @@ async def test_each_example_runs(
         await far_ends[0].play(rtcpeer.ToneSource(AGENT, duration=2.0))
         scope = {"asyncio": asyncio, "np": np, "rtcpeer": rtcpeer, "session": session}
         exec("async def example():\n" + textwrap.indent(code, "    "), scope)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(DEADLINE):
             await scope["example"]()  # type: ignore[operator]
         events = [entry.said for entry in session.events.entries()]
 

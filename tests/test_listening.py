@@ -253,7 +253,7 @@ async def test_a_capture_that_does_not_start_is_an_error_and_the_end() -> None:
 
 
 async def test_a_capture_that_breaks_off_is_an_event_and_the_end() -> None:
-    async with MockServer() as mock, listening(mock.url("orgo")) as session:
+    async with MockServer() as mock, listening(mock.url("orgo"), reconnect=None) as session:
         await heard(session, 0.2)
         mock.faults = ["capture-failed"]
         with pytest.raises(ConnectionLost, match="Audio capture failed"):
@@ -279,7 +279,7 @@ async def far_end(speak: Callable[[web.WebSocketResponse], Awaitable[None]]) -> 
 
     app = web.Application()
     app.router.add_get("/audio", handle)
-    async with serving(app) as url, listening(url, api_key=None, token="password") as session:
+    async with serving(app) as url, listening(url, api_key=None, token="password", reconnect=None) as session:
         yield session
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from calling import serving, short_scenario
+from calling import DEADLINE, serving, short_scenario
 
 import rtcpeer
 import signaling.reception
@@ -133,7 +133,7 @@ async def call(
     try:
         connecting = rtcpeer.connect(protocol, url, record=folder / name, on_session=sessions.append, **given)
         async with connecting as session:
-            await session.wait_for(rtcpeer.SessionStarted, timeout=5)
+            await session.wait_for(rtcpeer.SessionStarted, timeout=DEADLINE)
     except Exception as exc:
         failure = exc
         witness.see_error(name, exc)
@@ -283,12 +283,12 @@ async def server(witness: Witness, *arguments: str, **environment: str) -> Async
     """Run a server; yields its URL. What it printed is looked at in the end."""
     process = await start(*arguments, "--port", "0", **environment)
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), 30)
+    line = await asyncio.wait_for(process.stdout.readline(), DEADLINE)
     try:
         yield next(word for word in line.decode().split() if word.startswith("http")).rstrip(",")
     finally:
         process.terminate()
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+        out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
         assert b"DEBUG:" in err
         witness.see(f"rtcpeer {arguments[0]}", (line + out + err).decode())
 

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 import spectrum
-from calling import AGENT, greeting_scenario
+from calling import AGENT, DEADLINE, greeting_scenario
 
 import rtcpeer
 from signaling import MockServer
@@ -41,5 +41,5 @@ async def test_each_example_runs(title: str, tmp_path: Path, monkeypatch: pytest
         ):
             scope = {"asyncio": asyncio, "np": np, "rtcpeer": rtcpeer, "session": session, "other": other, "url": url}
             exec("async def example():\n" + textwrap.indent(EXAMPLES[title], "    "), scope)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(DEADLINE):
                 await scope["example"]()  # type: ignore[operator]

@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from calling import DEADLINE
 
 from rtcpeer.auth import SessionConfigClient, fetch_session_config
 from rtcpeer.errors import ConfigurationError, SignalingError
@@ -390,10 +391,10 @@ async def test_the_command_serves_until_a_signal_and_says_no_secret(signum: sign
         running("--upstream", far, "--port", "0", "--cors-origin", PAGE) as process,
     ):
         assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
+        line = (await asyncio.wait_for(process.stdout.readline(), DEADLINE)).decode()
         status, headers, content = await ask(line.split()[-1], headers={"Origin": PAGE})
         process.send_signal(signum)
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+        out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
 
     assert line.startswith("listening on http://127.0.0.1:")
     assert line.endswith("/session-config\n")
@@ -404,16 +405,16 @@ async def test_the_command_serves_until_a_signal_and_says_no_secret(signum: sign
 async def test_the_command_warns_when_no_page_may_ask() -> None:
     async with running("--upstream", "http://127.0.0.1:9", "--port", "0") as process:
         assert process.stdout is not None
-        await asyncio.wait_for(process.stdout.readline(), 30)
+        await asyncio.wait_for(process.stdout.readline(), DEADLINE)
         process.terminate()
-        _, err = await asyncio.wait_for(process.communicate(), 30)
+        _, err = await asyncio.wait_for(process.communicate(), DEADLINE)
 
     assert b"no --cors-origin" in err
 
 
 async def test_the_commands_help_does_not_show_the_key() -> None:
     async with running("--help") as process:
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+        out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
 
     assert b"RTCPEER_API_KEY" in out
     assert KEY.encode() not in out + err
@@ -434,7 +435,7 @@ async def test_the_command_raises_what_the_user_must_mend(
     arguments: list[str], key: str | None, message: str
 ) -> None:
     async with running(*arguments, key=key) as process:
-        _, err = await asyncio.wait_for(process.communicate(), 30)
+        _, err = await asyncio.wait_for(process.communicate(), DEADLINE)
 
     said = err.decode()
     assert (process.returncode, said.count("\n")) == (2, 1)
@@ -446,7 +447,7 @@ async def test_the_command_names_a_port_that_is_taken() -> None:
     async with serving(web.Application()) as taken:
         port = taken.rpartition(":")[2]
         async with running("--upstream", "http://127.0.0.1:9", "--port", port) as process:
-            _, err = await asyncio.wait_for(process.communicate(), 30)
+            _, err = await asyncio.wait_for(process.communicate(), DEADLINE)
 
     assert (2, f"can't listen on 127.0.0.1:{port}: Address already in use; choose another host or port\n") == (
         process.returncode,

@@ -6,6 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from calling import DEADLINE
 
 from rtcpeer.audio.frame import AudioFrame
 from rtcpeer.audio.packets import SILENT_PACKET, OpusPacket, Packets
@@ -63,7 +64,7 @@ async def test_two_tasks_share_a_reader_and_both_learn_that_it_is_over(kind: str
     async def read() -> list[float | None]:
         return [each.t async for each in reader]
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as tasks:
         both = [tasks.create_task(read()) for _ in range(2)]
         await asyncio.sleep(0)
         for number in range(10):

@@ -17,7 +17,7 @@ from rtcpeer.protocols import PROTOCOLS
 from rtcpeer.protocols.base import AudioChunk
 from signaling.scenario import SCENARIOS
 
-DEADLINE = 60
+DEADLINE = 250
 """Seconds; the demo's speech lasts about twenty."""
 
 

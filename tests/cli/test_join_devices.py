@@ -9,6 +9,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
 import pytest
+from calling import DEADLINE
 
 
 @pytest.mark.parametrize("option", [("--play", "mic"), ("--speaker",)])
@@ -31,7 +32,7 @@ async def test_what_is_missing_is_said_before_the_call(
         stdout=PIPE,
         stderr=PIPE,
     )
-    _, errors = await asyncio.wait_for(process.communicate(), 30)
+    _, errors = await asyncio.wait_for(process.communicate(), DEADLINE)
 
     assert 2 == process.returncode
     assert said in errors.decode()

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from calling import DEADLINE
 from typer.testing import CliRunner
 
 import rtcpeer
@@ -43,7 +44,7 @@ async def running(
 
 async def first_line(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
-    return (await asyncio.wait_for(process.stdout.readline(), 20)).decode().strip()
+    return (await asyncio.wait_for(process.stdout.readline(), DEADLINE)).decode().strip()
 
 
 @pytest.mark.parametrize("module", [("rtcpeer", "mock"), ("signaling",)])
@@ -67,10 +68,11 @@ async def test_signal_hangs_up_on_everybody_with_a_goodbye_and_closes_what_is_re
         async with rtcpeer.connect("orga", url, api_key="sk_test") as session:
             process.send_signal(signum)
 
-            assert (await session.wait_for(rtcpeer.Closed, timeout=10)).reason == "remote"
-        _, stderr = await asyncio.wait_for(process.communicate(), 10)
+            assert (await session.wait_for(rtcpeer.Closed, timeout=DEADLINE)).reason == "remote"
+        _, stderr = await asyncio.wait_for(process.communicate(), DEADLINE)
     assert process.returncode == code
-    assert stderr == b""
+    # On a busy machine audio is late, and that is said.
+    assert all(line.startswith(b"audio was ") for line in stderr.splitlines())
     [folder] = tmp_path.iterdir()
     assert json.loads((folder / "call.json").read_text("utf-8"))["ended"]["reason"] == "local"
     with wave.open(str(folder / "audio.wav")) as recording:
@@ -104,7 +106,7 @@ def test_what_cannot_be_is_a_configuration_error(options, message):
 
 async def test_refusal_is_exit_2_and_one_line():
     async with running("--host", "0.0.0.0") as process:
-        stdout, stderr = await asyncio.wait_for(process.communicate(), 20)
+        stdout, stderr = await asyncio.wait_for(process.communicate(), DEADLINE)
 
     assert process.returncode == 2
     assert stdout == b""

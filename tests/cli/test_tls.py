@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from calling import DEADLINE
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -92,11 +93,11 @@ async def serving(command: str, files: Files, *options: str, **environment: str)
     )
     try:
         assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
+        line = (await asyncio.wait_for(process.stdout.readline(), DEADLINE)).decode()
         yield next(word for word in line.split() if word.startswith("https://")).rstrip(",")
     finally:
         process.terminate()
-        await asyncio.wait_for(process.communicate(), 30)
+        await asyncio.wait_for(process.communicate(), DEADLINE)
 
 
 async def join(*arguments: str, ca: Path) -> tuple[int | None, str]:

@@ -26,7 +26,7 @@ from signaling.desktop import decode
 from signaling.scenario import speech_file
 
 ROOT = Path(__file__).parents[2]
-DEADLINE = 30.0
+DEADLINE = 60.0
 COMPUTER = {"computer_id": "desktop", "sample_rate": 48_000, "channels": 2}
 
 

@@ -23,7 +23,7 @@ from calling import answering, loudest_frequency, until
 
 import rtcpeer
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 PARTS = "pulseaudio pulseaudio-utils libportaudio2 libasound2-plugins"
 
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
+from calling import DEADLINE
 
 from rtcpeer.errors import ConfigurationError
 from rtcpeer.serving.listening import BODY_LIMIT, Limits, listening, read_body
@@ -57,7 +58,7 @@ async def serving(**limits: object) -> AsyncIterator[Server]:
 async def rest(reader: asyncio.StreamReader) -> bytes:
     """Return what comes until the connection ends; a reset ends it, too."""
     found = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         try:
             while block := await reader.read(1 << 16):
                 found += block
@@ -69,7 +70,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
 async def ask(server: Server, request: bytes) -> bytes:
     async with server.dial() as (reader, writer):
         writer.write(request)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             return await reader.readline()
 
 
@@ -179,7 +180,7 @@ async def test_one_connection_more_is_503_and_gets_in_when_another_has_left():
         assert b"Retry-After: 1" in refusal
         assert {"connections": 1} == server.refused
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             while not (await ask(server, GET)).startswith(b"HTTP/1.1 200"):
                 pass
 

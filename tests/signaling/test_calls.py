@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+from calling import DEADLINE
 from spectrum import as_float, dominant_frequency, read_wav
 
 import rtcpeer
@@ -72,7 +73,7 @@ async def test_conversation_hears_speech_and_answers_with_speech(mock):
     said = user_lines()[0]
     async with call(mock) as session:
         await session.play(speech_file(said.say))
-        turn = await session.listen(timeout=30)
+        turn = await session.listen(timeout=DEADLINE)
 
         answer = mock.scenario.turns[0].answer
         assert (said.text, answer.text) == (turn.heard, turn.text)
@@ -87,7 +88,7 @@ async def test_conversation_hears_speech_and_answers_with_speech(mock):
 
 async def test_session_and_conversation_are_announced_as_agreed(mock):
     async with call(mock, params={"voice": "alloy", "temperature": 0.2}) as session:
-        started = await session.wait_for(SessionStarted, timeout=5)
+        started = await session.wait_for(SessionStarted, timeout=DEADLINE)
 
     assert "alloy" == started.details["voice"]
     assert 0.2 == started.details["temperature"]
@@ -112,14 +113,14 @@ async def test_agent_stops_when_it_is_cut_short(mock):
         await session.play(beep())
         await until(session, SpeechStarted, "assistant")
         await session.play(beep())
-        await session.wait_for(ResponseCompleted, timeout=5)
+        await session.wait_for(ResponseCompleted, timeout=DEADLINE)
     (played,) = (await over(mock)).interruptions
 
     assert 0 < played < 4
 
 
 async def until(session: rtcpeer.Session, kind: type, speaker: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         async for event in session:
             if isinstance(event, kind) and event.speaker == speaker:
                 return
@@ -130,7 +131,7 @@ async def test_transcript_comes_only_when_asked_for(mock):
     mock.faults = ["early-done"]
     async with call(mock, transcribe=False) as session:
         await session.play(beep())
-        await session.wait_for(ResponseCompleted, timeout=10)
+        await session.wait_for(ResponseCompleted, timeout=DEADLINE)
 
         transcripts = [e.said for e in session.events.entries() if isinstance(e.said, TranscriptCompleted)]
         assert "user" not in [said.speaker for said in transcripts]
@@ -141,7 +142,7 @@ async def test_emotion_tags_travel_raw(mock):
     mock.faults = ["early-done"]
     async with call(mock) as session:
         await session.play(beep())
-        done = await session.wait_for(ResponseCompleted, timeout=10)
+        done = await session.wait_for(ResponseCompleted, timeout=DEADLINE)
 
     assert ("One.", "<emotion value='calm'/>One.") == (done.text, done.raw)
 
@@ -151,7 +152,7 @@ async def test_early_done_arrives_before_the_answer_is_heard_out(mock):
     mock.faults = ["early-done"]
     async with call(mock) as session:
         await session.play(beep())
-        await session.wait_for(ResponseCompleted, timeout=10)
+        await session.wait_for(ResponseCompleted, timeout=DEADLINE)
 
         stopped = [e.said for e in session.events.entries() if isinstance(e.said, SpeechStopped)]
         assert "assistant" not in [said.speaker for said in stopped]
@@ -210,7 +211,7 @@ async def hear_on(session: rtcpeer.Session) -> None:
 
 async def test_call_that_is_over_holds_no_session(mock):
     async with call(mock) as session:
-        await session.wait_for(SessionStarted, timeout=5)
+        await session.wait_for(SessionStarted, timeout=DEADLINE)
         alive = weakref.ref(mock.calls[0]._session)
     await over(mock)
     gc.collect()
@@ -236,17 +237,17 @@ async def test_record_leaves_a_folder_a_call(tmp_path):
 async def test_hang_up_and_door_end_the_call_with_a_goodbye(mock):
     async with call(mock) as session:
         mock.faults = ["hang-up"]
-        assert "remote" == (await session.wait_for(Closed, timeout=10)).reason
+        assert "remote" == (await session.wait_for(Closed, timeout=DEADLINE)).reason
     mock.faults = []
     async with call(mock) as session:
         await mock.calls[1].hang_up()
-        assert "remote" == (await session.wait_for(Closed, timeout=10)).reason
+        assert "remote" == (await session.wait_for(Closed, timeout=DEADLINE)).reason
 
 
 async def test_close_channel_ends_the_call(mock):
     async with call(mock) as session:
         mock.faults = ["close-channel"]
-        assert "remote" == (await session.wait_for(Closed, timeout=10)).reason
+        assert "remote" == (await session.wait_for(Closed, timeout=DEADLINE)).reason
 
 
 async def test_vanish_leaves_the_caller_without_a_goodbye(mock):
@@ -265,10 +266,10 @@ async def test_vanish_leaves_the_caller_without_a_goodbye(mock):
 async def test_bad_event_is_reported_and_the_call_goes_on(mock, fault, kind):
     mock.faults = [fault]
     async with call(mock) as session:
-        await session.wait_for(kind, timeout=20)
+        await session.wait_for(kind, timeout=DEADLINE)
         mock.faults = []
         await session.update(voice="alloy")
-        await session.wait_for(SessionStarted, timeout=5)
+        await session.wait_for(SessionStarted, timeout=DEADLINE)
 
         assert not session.events.closed
 
@@ -277,10 +278,10 @@ async def test_legacy_events_are_understood(mock):
     mock.scenario = PROMPT
     mock.faults = ["legacy-events", "early-done"]
     async with call(mock) as session:
-        await session.wait_for(SessionStarted, timeout=5)
+        await session.wait_for(SessionStarted, timeout=DEADLINE)
         await session.play(beep())
 
-        assert "One." == (await session.wait_for(ResponseCompleted, timeout=10)).text
+        assert "One." == (await session.wait_for(ResponseCompleted, timeout=DEADLINE)).text
 
 
 @pytest.mark.parametrize(
@@ -318,7 +319,7 @@ async def test_mock_that_closes_says_goodbye_and_leaves_nothing_behind():
     async with MockServer(scenario="tone") as mock:
         session = await call(mock)
     try:
-        assert "remote" == (await session.wait_for(Closed, timeout=5)).reason
+        assert "remote" == (await session.wait_for(Closed, timeout=DEADLINE)).reason
     finally:
         await session.close()
 

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection
-from calling import until
+from calling import DEADLINE, until
 
 import rtcpeer
 from rtcpeer.errors import ConfigurationError, SignalingError
@@ -56,7 +56,7 @@ async def statuses(http: aiohttp.ClientSession, mock: MockServer, bodies: list[A
 
 
 async def all_over(mock: MockServer) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         await asyncio.gather(*switchboard(mock).running.values())
 
 
@@ -107,8 +107,8 @@ async def test_sockets_beyond_the_places_are_closed_and_one_that_goes_gives_its_
         silent = [await http.ws_connect(url) for _ in range(3)]
         for _ in range(5):
             async with http.ws_connect(url) as socket:
-                assert "error" in str((await socket.receive(timeout=10)).data)
-                assert aiohttp.WSMsgType.CLOSE == (await socket.receive(timeout=10)).type
+                assert "error" in str((await socket.receive(timeout=DEADLINE)).data)
+                assert aiohttp.WSMsgType.CLOSE == (await socket.receive(timeout=DEADLINE)).type
                 assert 1013 == socket.close_code  # RFC 6455's registry: try again later
         assert {"calls": 5} == mock.refused
         for socket in silent:
@@ -118,7 +118,7 @@ async def test_sockets_beyond_the_places_are_closed_and_one_that_goes_gives_its_
 
 async def test_a_socket_that_never_says_start_is_closed_at_the_deadline(http):
     async with MockServer(open_timeout=0.05) as mock:
-        async with http.ws_connect(mock.url("soca") + "/v1/voice-ws") as socket, asyncio.timeout(20):
+        async with http.ws_connect(mock.url("soca") + "/v1/voice-ws") as socket, asyncio.timeout(DEADLINE):
             async for _ in socket:
                 pass
         await all_over(mock)

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from calling import DEADLINE
 
 import rtcpeer
 import signaling.reception
@@ -28,7 +29,7 @@ async def ticks(session: Session, number: int) -> None:
             done.set()
 
     session.tap(tap)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         await done.wait()
 
 

@@ -54,11 +54,11 @@ def test_call_is_connected_and_the_server_saw_it(suite: pytest.Pytester):
 
         @pytest.mark.asyncio
         async def test_it(voice_server, voice_call):
-            await voice_call.wait_for(rtcpeer.SessionStarted, timeout=10)
+            await voice_call.wait_for(rtcpeer.SessionStarted, timeout=120)
             assert [call["protocol"] for call in voice_server.calls] == ["orga"]
             assert isinstance(voice_server.received[0], rtcpeer.UpdateSession)
             voice_server.faults = ["hang-up"]
-            closed = await voice_call.wait_for(rtcpeer.Closed, timeout=10)
+            closed = await voice_call.wait_for(rtcpeer.Closed, timeout=120)
             assert closed.reason == "remote"
         """
     )

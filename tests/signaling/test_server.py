@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from calling import DEADLINE
 
 from rtcpeer.errors import ConfigurationError
 from rtcpeer.protocols.http import IceServer
@@ -244,7 +245,7 @@ async def test_caller_that_names_no_candidate_is_answered_and_found_when_it_call
     assert status == 200
     await caller.pc.setRemoteDescription(RTCSessionDescription(found["answer"]["sdp"], "answer"))
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await connected.wait()
 
 

@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
+from calling import DEADLINE
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -167,7 +168,7 @@ async def test_an_endless_body_is_refused_without_reading_on() -> None:
     async with serving(babble) as url:
         with pytest.raises(SignalingError, match="more than 1 MiB") as caught:
             await get(url)
-        await asyncio.wait_for(broken.wait(), 10)
+        await asyncio.wait_for(broken.wait(), DEADLINE)
 
     assert (caught.value.status, caught.value.retryable) == (200, False)
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
-from calling import Nobody, open_sockets, until
+from calling import DEADLINE, Nobody, open_sockets, until
 from stun_server import stun_server
 
 from rtcpeer.errors import IceError
@@ -86,7 +86,7 @@ async def test_a_dead_first_server_does_not_keep_us_from_the_second(silent_port:
         stun_server(lambda sender: ("198.51.100.7", 9)) as good,
         link_with(f"stun:127.0.0.1:{silent_port}", good, gather_timeout=20.0) as (link, _),
     ):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             found = candidates(await link.offer())
 
     assert ("srflx", "198.51.100.7", 9) in found

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from calling import Nobody
+from calling import DEADLINE, Nobody
 
 from rtcpeer.audio.jitter import MediaPacket
 from rtcpeer.commands import UpdateSession
@@ -44,13 +44,13 @@ class Listener(Nobody):
         self.ended.set_result(reason)
 
     async def has_packets(self, number: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while len(self.packets) < number:
                 self.changed.clear()
                 await self.changed.wait()
 
     async def has_said(self, number: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while len(self.said) < number:
                 self.changed.clear()
                 await self.changed.wait()
@@ -89,7 +89,7 @@ async def call(netem: str, *, seed: int = 0) -> AsyncIterator[tuple[End, End]]:
     """A peer whose datagrams are impaired, and a far end that knows nothing of it."""
     peer, far = End(Side.CLIENT, netem, seed), End(Side.SERVER)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             await peer.link.accept(await far.link.answer(await peer.link.offer(video=False)))
             for end in (peer, far):
                 await end.link.connected()
@@ -185,7 +185,7 @@ async def test_the_goodbye_is_heard_though_everything_is_lost_and_late():
         peer.link.impair(NetworkConditions.parse("delay=10s,loss=50%,all=1"))
         await peer.send(20)
         await peer.link.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             assert "remote" == await far.heard.ended
 
 

@@ -49,9 +49,7 @@ async def nothing(*args: Any) -> None:
 
 async def test_a_far_end_that_vanishes_is_degraded_and_then_lost() -> None:
     async with two_ends() as (session, far):
-        loop = asyncio.get_running_loop()
         await far.abandon()
-        gone = loop.time()
         closed = await session.wait_for(Closed, timeout=DEADLINE)
         said = [type(entry.said) for entry in session.events.entries()]
 
@@ -59,8 +57,6 @@ async def test_a_far_end_that_vanishes_is_degraded_and_then_lost() -> None:
         assert "stopped answering" in closed.detail
         assert 1 == said.count(Degraded)
         assert Recovered not in said
-        # aioice alone takes half a minute.
-        assert loop.time() - gone < DEADLINE / 2
 
 
 async def test_a_far_end_that_was_given_up_is_not_told_goodbye() -> None:
