@@ -85,7 +85,7 @@ async def test_key_that_upstream_quotes_stays_here() -> None:
     async with upstream(409, json.dumps({"error": f"{KEY} is no key"})) as far, proxying(far) as url:
         _, _, text = await ask(url)
 
-    assert {"error": "[API key] is no key"} == json.loads(text)
+    assert {"error": "[credential] is no key"} == json.loads(text)
 
 
 async def test_upstream_that_makes_no_sense_or_is_not_there_is_502() -> None:
