@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_CALL = pytest.StashKey["tuple[Session, Path]"]()
+"""Of a test's item: the call that it had, and where that was recorded."""
 _TIMEOUT = 30.0
 """Seconds for anything asked of the server's thread."""
 
@@ -120,12 +123,42 @@ def voice_server() -> Iterator[VoiceServer]:
     server.stop()
 
 
-async def _voice_call(voice_server: VoiceServer) -> AsyncIterator[Session]:
-    """A session connected to ``voice_server``; the API key is ``sk_test``."""
+async def _voice_call(
+    voice_server: VoiceServer, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Session]:
+    """A session connected to ``voice_server``; the API key is ``sk_test``. A failure's report has its recording."""
     import rtcpeer
 
-    async with rtcpeer.connect("orga", voice_server.url(), api_key=voice_server.api_key) as session:
+    folder = tmp_path_factory.mktemp("voice_call") / "call"
+    async with rtcpeer.connect("orga", voice_server.url(), api_key=voice_server.api_key, record=folder) as session:
+        request.node.stash[_CALL] = (session, folder)
         yield session
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what was said in the call of a test that failed, and where its recording lies."""
+    report = yield
+    if report.failed and (found := item.stash.get(_CALL, None)) is not None:
+        report.sections.append(("voice call", _story(*found)))
+    return report
+
+
+def _story(session: Session, folder: Path) -> str:
+    from rtcpeer.events import Closed, ErrorReported, TranscriptCompleted
+
+    lines = []
+    for entry in session.events.entries():
+        match entry.said:
+            case TranscriptCompleted(speaker=speaker, text=text):
+                lines.append(f"{entry.t:8.2f}  {'you  ' if speaker == 'user' else 'agent'}  {text}")
+            case ErrorReported(message=message):
+                lines.append(f"{entry.t:8.2f}  note: {message}")
+            case Closed(reason=reason, detail=detail):
+                lines.append(f"{entry.t:8.2f}  closed ({reason}) {detail}")
+    return "\n".join([*(lines or ["nothing was said"]), f"call folder: {folder}"])
 
 
 def _no_voice_call() -> None:

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ConfigurationError
 from ..formats import VOICE, AudioFormat
 from .frame import AudioFrame
 from .readers import News, Readers
@@ -33,7 +34,15 @@ class Heard:
             reader._end()
 
     def in_format(self, audio_format: AudioFormat) -> AudioReader:
-        """Return a reader that gives another rate or number of channels."""
+        """Return a reader that gives another rate or number of channels: ``in_format(AudioFormat(16_000))``.
+
+        Raises:
+            ConfigurationError: that is no ``AudioFormat``.
+        """
+        if not isinstance(audio_format, AudioFormat):
+            raise ConfigurationError(
+                f"in_format({audio_format!r}): give an AudioFormat, as in_format(AudioFormat(16_000))"
+            )
         reader = AudioReader(audio_format)
         if self._ended:
             reader._end()

@@ -74,3 +74,9 @@ def check_options(protocol: str, options: Mapping[str, object], known: Mapping[s
         has = f"it has {listed(known)}" if known else "it has none"
         raise ConfigurationError(f"{protocol} has no parameter {listed(unknown)}; {has}")
     return {name: known[name](name, value) for name, value in options.items() if value is not None}
+
+
+def needs_parameter(protocol: str, name: str) -> str:
+    """Say that a call parameter is missing, and how to give it: in Python and on the command line."""
+    option = {"agent_id": "--agent ID", "computer_id": "--computer ID"}.get(name, f"--param {name}=…")
+    return f'{protocol} needs the parameter {name}: give params={{"{name}": "…"}}, or {option}'

@@ -39,7 +39,7 @@ from .http import (
     json_answer,
     json_response,
 )
-from .options import bad, checked_id, one_of
+from .options import bad, checked_id, needs_parameter, one_of
 from .strict_json import load_object
 from .text import plain_text
 from .websocket import WebSocketProtocol, with_query
@@ -168,7 +168,7 @@ class Orgo(WebSocketProtocol):
         if ticket.url is not None or parts.scheme in ("ws", "wss") or host is None:
             return super().full_socket_url(url, ticket, params)
         if "{computer_id}" in host and "computer_id" not in params:
-            raise ConfigurationError("orgo needs the parameter computer_id")
+            raise ConfigurationError(needs_parameter("orgo", "computer_id"))
         base = f"{parts.scheme}://{host.replace('{computer_id}', params.get('computer_id', ''))}"
         return super().full_socket_url(base, ticket, params)
 

@@ -38,6 +38,7 @@ from .http import (
     service_url,
     socket_url,
 )
+from .options import needs_parameter
 
 GOODBYES = frozenset({1000, 1001, 1005})
 """Close codes of a session that simply ended: done, going away, none given (RFC 6455, 7.4.1)."""
@@ -203,7 +204,7 @@ class WebSocketProtocol(VoiceProtocol):
         try:
             return fill_path(cls.profile.paths[route], params)
         except KeyError as exc:
-            raise ConfigurationError(f"{cls.profile.name} needs the parameter {exc.args[0]}") from None
+            raise ConfigurationError(needs_parameter(cls.profile.name, exc.args[0])) from None
 
 
 def with_query(url: str, **values: object) -> str:

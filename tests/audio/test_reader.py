@@ -11,6 +11,7 @@ from calling import DEADLINE
 from rtcpeer.audio.frame import AudioFrame
 from rtcpeer.audio.packets import SILENT_PACKET, OpusPacket, Packets
 from rtcpeer.audio.reader import Heard
+from rtcpeer.errors import ConfigurationError
 from rtcpeer.formats import AudioFormat
 
 RATES = [8_000, 16_000, 22_050, 24_000, 44_100, 48_000]
@@ -101,3 +102,9 @@ def test_a_frame_as_bytes_and_for_pyav_holds_its_samples_and_no_padding(audio_fo
         frame.to_av().samples,
         frame.to_av().pts,
     )
+
+
+@pytest.mark.parametrize("format", [16_000, "pcm16", None])
+def test_what_is_no_format_is_refused_with_one_that_is(format: object):
+    with pytest.raises(ConfigurationError, match=r"give an AudioFormat, as in_format\(AudioFormat\(16_000\)\)"):
+        Heard().in_format(format)

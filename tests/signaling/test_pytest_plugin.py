@@ -116,3 +116,31 @@ def test_loading_the_plugin_imports_nothing_heavy():
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert found.stdout.strip() == "[]"
+
+
+def test_the_first_example_of_the_readme_works_as_pasted(suite: pytest.Pytester):
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    example = readme.split("## In your tests", 1)[1].split("```python\n", 1)[1].split("```", 1)[0]
+    suite.makepyfile(example)
+
+    suite.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_the_report_of_a_test_that_fails_has_its_transcript_and_its_recording(suite: pytest.Pytester):
+    suite.makepyfile(
+        """
+        import pytest
+        import rtcpeer
+
+        @pytest.mark.asyncio
+        async def test_it(voice_call):
+            await voice_call.play(rtcpeer.ToneSource(duration=0.5))
+            assert "" == (await voice_call.listen(timeout=120)).text
+        """
+    )
+    result = suite.runpytest_subprocess()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines_random([r".* voice call .*", r" *\d+\.\d\d  agent  \w.*", r"call folder: /.*"])
+    (line,) = [line for line in result.outlines if line.startswith("call folder: ")]
+    assert (Path(line.removeprefix("call folder: ")) / "audio.ogg").stat().st_size > 0
