@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rtcpeer.errors import ConfigurationError
-from rtcpeer.protocols.base import AudioChunk, Message, VoiceProtocol
-from rtcpeer.protocols.http import HttpResponse, Refusal, RequestRefused
+from rtcpeer.events import ErrorReported
+from rtcpeer.protocols.base import AudioChunk, Message, Side, VoiceProtocol
+from rtcpeer.protocols.http import HttpResponse, Refusal, RequestRefused, SocketClosing
+from rtcpeer.protocols.websocket import WebSocketProtocol
 from rtcpeer.said import Said
 
 Strikes = Literal["token", "ice", "call", "answer", "channel", "session", "agent"]
@@ -38,6 +40,9 @@ FAULTS: dict[str, Fault] = {
         Fault("agent-inactive", "the agent is there, but not active", "token"),
         Fault("ice-html", "the ICE configuration is an HTML page, status 200", "ice"),
         Fault("spent-token", "every token was used for a call before", "call"),
+        Fault("bad-token", "no credential opens a call, or a socket", "call"),
+        Fault("close-1000", "a socket that is refused is closed with 1000, whatever the vendor's code is", "call"),
+        Fault("no-close", "a socket that is refused is told so, and left open", "call"),
         Fault("calls-422", "the call is refused: a field is missing", "call"),
         Fault("calls-500", "the call breaks the server", "call"),
         Fault("calls-html", "the call is answered with an HTML page, status 200", "call"),
@@ -114,6 +119,26 @@ def http_fault(faults: frozenset[str], route: str) -> HttpResponse | None:
     return None
 
 
+def credential_fault(faults: frozenset[str]) -> None:
+    """Raises RequestRefused: whatever the credential is, it is not good."""
+    if "bad-token" in faults:
+        raise RequestRefused(Refusal.BAD_TOKEN, "Invalid ephemeral token")
+
+
+def closing_fault(
+    faults: frozenset[str], protocol: type[WebSocketProtocol], closing: SocketClosing | None
+) -> SocketClosing | None:
+    """Return how a refused socket is closed; the words are said all the same."""
+    if closing is None or not faults & {"close-1000", "no-close"}:
+        return closing
+    messages = closing.messages
+    if not messages and ErrorReported in protocol.speaks[Side.SERVER]:
+        # Where the vendor's close code says it all, there has to be something else to be told by.
+        said = protocol(Side.SERVER).send(ErrorReported(closing.reason))
+        messages = tuple(message for message in said if isinstance(message, str))
+    return SocketClosing(None if "no-close" in faults else 1000, "", messages)
+
+
 def offer_fault(faults: frozenset[str], sdp: str) -> str:
     """Return the offer as the mock's own WebRTC stack gets to see it."""
     if "no-path" in faults:
@@ -175,6 +200,15 @@ class _Garbled(VoiceProtocol):
         return list(garbled(messages, self.active(), first=first))
 
 
+class _GarbledSocket(_Garbled, WebSocketProtocol):
+    """The same, and how its refusals close the socket passes through ``closing_fault``."""
+
+    @classmethod
+    def refusal_closing(cls, refused: RequestRefused) -> SocketClosing | None:
+        return closing_fault(cls.active(), cls, super().refusal_closing(refused))
+
+
 def garble(protocol: type[VoiceProtocol], active: Callable[[], frozenset[str]]) -> type[VoiceProtocol]:
     """Return the protocol with a tongue that obeys the faults ``active`` at the moment something is said."""
-    return type(f"Garbled{protocol.__name__}", (_Garbled, protocol), {"active": staticmethod(active)})
+    mixed = _GarbledSocket if issubclass(protocol, WebSocketProtocol) else _Garbled
+    return type(f"Garbled{protocol.__name__}", (mixed, protocol), {"active": staticmethod(active)})

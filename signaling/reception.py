@@ -38,7 +38,7 @@ from rtcpeer.transports.ice_servers import PortsExhausted
 
 from .calls import Call
 from .desktop import Desktop
-from .faults import answer_fault, garble, offer_fault
+from .faults import answer_fault, credential_fault, garble, offer_fault
 from .offers import check_offer
 from .places import LimitReached, Place
 from .switchboard import Switchboard
@@ -81,7 +81,8 @@ class Reception:
         self._ice_servers = tuple(ice_servers)
         self._turn_secret = turn_secret
         self._ice = ice
-        self._open_timeout = open_timeout
+        self.open_timeout = open_timeout
+        """Seconds that a call has to come up."""
         self._audio_batch = audio_batch
         self._clock = clock
 
@@ -129,6 +130,7 @@ class Reception:
 
     def _check_credential(self, protocol: type[WebSocketProtocol], credential: str | None) -> None:
         """Raises RequestRefused: neither a token of ours that is alive, nor the key where it will do."""
+        credential_fault(self._switchboard.faults)
         if protocol.profile.token_stays:
             self._tokens.check_password(credential)
         elif not (protocol.profile.key_opens and self._tokens.knows_key(credential)):
@@ -137,6 +139,7 @@ class Reception:
     # Calls over WebRTC
 
     async def take_offer(self, protocol: type[RtcProtocol], request: HttpRequest, address: str) -> HttpResponse:
+        credential_fault(self._switchboard.faults)
         # Reading an offer is worth the while of those alone who may call.
         self._tokens.check(request.bearer, self._clock())
         offer = protocol.parse_offer(request)
@@ -156,7 +159,7 @@ class Reception:
                     speaker,
                     offer_fault(switchboard.faults, offer.sdp),
                     ice=self._ice.toward(address),
-                    open_timeout=self._open_timeout,
+                    open_timeout=self.open_timeout,
                     netem=netem,
                     netem_seed=next(switchboard.networks),
                 )
@@ -230,7 +233,7 @@ class Reception:
             speaker,
             socket,
             abort=abort,
-            open_timeout=self._open_timeout,
+            open_timeout=self.open_timeout,
             netem=switchboard.netem.for_stream(),
             netem_seed=next(switchboard.networks),
         )

@@ -19,7 +19,7 @@ from rtcpeer.serving.rate_limit import RateLimit, caller
 from rtcpeer.serving.refusals import Refusals
 from rtcpeer.transports.dialling import CLOSE_DEADLINE, MESSAGE_LIMIT
 
-from .faults import http_fault
+from .faults import closing_fault, http_fault
 from .places import LimitReached
 from .reception import Reception
 from .switchboard import Switchboard
@@ -116,12 +116,15 @@ class VendorRoutes:
                 upgrade, place = await self._reception.admit(protocol, _asked(request), address)
             except RequestRefused as refused:
                 response = self._refuse(protocol, refused, "socket")
-                closing = protocol.refusal_closing(refused)
+                closing = closing_fault(self._switchboard.faults, protocol, protocol.refusal_closing(refused))
                 if closing is None:
                     return _to_aiohttp(response, {})
                 socket = await _upgrade(request)
                 for message in closing.messages:
                     await socket.send_str(message)
+                if closing.code is None:
+                    await self._await_goodbye(socket)
+                    return socket
                 await socket.close(code=closing.code, message=closing.reason.encode()[:123])
                 return socket
             try:
@@ -142,6 +145,20 @@ class VendorRoutes:
             return socket
 
         return handle
+
+    async def _await_goodbye(self, socket: web.WebSocketResponse) -> None:
+        """Leave a refused socket to its client, for as long as a call has to come up."""
+        closing = asyncio.create_task(self._switchboard.closing.wait())
+        going = asyncio.create_task(_drain(socket))
+        try:
+            await asyncio.wait(
+                (closing, going), timeout=self._reception.open_timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for task in (closing, going):
+                task.cancel()
+            await asyncio.gather(closing, going, return_exceptions=True)
+        await socket.close()
 
     def _count(self, request: web.Request) -> str:
         """Count a request for its address, and return that.
@@ -240,6 +257,11 @@ async def _upgrade(request: web.Request) -> web.WebSocketResponse:
     )
     await socket.prepare(request)
     return socket
+
+
+async def _drain(socket: web.WebSocketResponse) -> None:
+    async for _ in socket:
+        pass
 
 
 def _asked(request: web.Request, body: bytes = b"") -> HttpRequest:

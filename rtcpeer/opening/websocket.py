@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from ..errors import ConfigurationError, OpenTimeout
+from ..errors import AuthError, ConfigurationError, OpenTimeout, RtcPeerError
 from ..netem import CLEAN, NetworkConditions, StreamEmulator
 from ..protocols.base import Side
 from ..protocols.http import HttpRequest, Ticket
@@ -37,11 +37,14 @@ class SocketOpening(Opening):
         *,
         ticket: Ticket | None = None,
         predecessor: WebSocketLink | None = None,
+        refused: set[str] | None = None,
     ) -> None:
         super().__init__(session, options)
         self._protocol = protocol
         self._ticket = ticket
         self._predecessor = predecessor
+        # Credentials that the far end refused, of all attempts: none is shown to it twice.
+        self._refused: set[str] = set() if refused is None else refused
 
     @property
     def repeatable(self) -> bool:
@@ -57,7 +60,19 @@ class SocketOpening(Opening):
         protocol = type(self._protocol)(Side.CLIENT, self._protocol.params)
         # The session that is to be resumed has a name, and that is the ticket's.
         ticket = self._ticket if self._protocol.profile.resumes else None
-        return SocketOpening(caller, protocol, options, ticket=ticket, predecessor=old)
+        return SocketOpening(caller, protocol, options, ticket=ticket, predecessor=old, refused=self._refused)
+
+    def worth_another(self, failure: RtcPeerError) -> bool:
+        if not isinstance(failure, AuthError) or self.phase == "session":
+            return super().worth_another(failure)
+        # The socket was refused: a fresh token may do, where one can be had.
+        options, ticket = self._options, self._ticket or Ticket()
+        fresh = callable(options.token) or options.session_config_url is not None
+        fresh = fresh or (options.api_key is not None and not ticket.is_key)
+        known = ticket.token in self._refused
+        if ticket.token is not None:
+            self._refused.add(ticket.token)
+        return fresh and not known
 
     async def run(self) -> None:
         session, token = self._session, self._options.token
@@ -69,6 +84,8 @@ class SocketOpening(Opening):
             self._ticket = ticket
         elif token is not None and not isinstance(token, str):
             self._ticket = replace(self._ticket, token=await token())
+        if self._ticket.token in self._refused:
+            raise AuthError("the fresh token is the one that the far end has refused")
         async with self._timed("socket"):
             session.link = link = await self._dial(self._ticket)
         async with self._timed("ready"):

@@ -139,7 +139,8 @@ class Upgrade:
 class SocketClosing:
     """How a server ends a WebSocket that it refuses after it took it, since no HTTP answer can carry a close code."""
 
-    code: int
+    code: int | None
+    """``None``: not at all. The words are said, and the socket stays open until its client goes or time is up."""
     reason: str = ""
     messages: tuple[str, ...] = ()
     """Said before."""
@@ -307,6 +308,28 @@ def refusal_error(response: HttpResponse, name: str, *, credential: str = "token
     if isinstance(found, dict) and found.get("retryable") is False:  # as `rtcpeer proxy` says of a refused key
         failure.retryable = False
     return failure
+
+
+_EXPIRED = re.compile(r"\b(expired|consumed|already used)\b", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"\b(unauthori[sz]ed|not authenticated|authentication (failed|required)|forbidden)\b"
+    r"|\b(invalid|incorrect|inactive|wrong|bad|missing|unknown|revoked)\b.{0,40}\b(token|key|password|credentials?)\b",
+    re.IGNORECASE,
+)
+
+
+def credential_error(words: str, credential: str) -> AuthError | None:
+    """Make the error of a server's words that refuse what we showed it; ``None``: they are about something else.
+
+    Args:
+        credential: What was shown: token, API key or password. Only a token can be had afresh.
+    """
+    said = f"the server refused the {credential}: {for_display(words)}"
+    if credential == "token" and _EXPIRED.search(words):
+        return TokenExpired(f"{said} (get a fresh token)")
+    if _EXPIRED.search(words) or _REFUSED.search(words):
+        return AuthError(f"{said} (is the {credential} right?)")
+    return None
 
 
 def parse_time(value: Any) -> float | None:

@@ -17,6 +17,7 @@ from ..commands import Ping, Stop
 from ..errors import (
     AuthError,
     ConfigurationError,
+    ConnectionLost,
     LocalProtocolError,
     RemoteProtocolError,
     RtcPeerError,
@@ -207,6 +208,11 @@ class Orgo(WebSocketProtocol):
             case _:
                 return SocketClosing(_BAD_TOKEN, str(refused))
         return SocketClosing(code, str(refused), (json.dumps({"type": "error", "message": str(refused)}),))
+
+    def words_error(self, said: ErrorReported) -> RtcPeerError | None:
+        if said.message.strip().lower() == "failed to start audio capture":  # the page's own words
+            return ConnectionLost(f"the computer can't be listened to: {said.message}")
+        return super().words_error(said)
 
     @classmethod
     def socket_refused(cls, response: HttpResponse) -> RtcPeerError:

@@ -444,6 +444,12 @@ class Soca(WebSocketProtocol):
                 code = 1008
         return SocketClosing(code, reason, (json.dumps({"type": "error", "message": reason}),))
 
+    def words_error(self, said: ErrorReported) -> RtcPeerError | None:
+        # Both are on the page, under "Error Handling"; no close code is.
+        if said.message.strip().lower() == "must start with type=start":
+            return LocalProtocolError(f"the server took our first message for no start: {said.message}")
+        return super().words_error(said)
+
     @classmethod
     def closing_error(cls, code: int | None, reason: str) -> RtcPeerError | None:
         # "if (event.code !== 1000) reconnect": going away, or a close without a code, is no goodbye here.

@@ -18,6 +18,7 @@ from ..errors import (
     RemoteProtocolError,
     RtcPeerError,
 )
+from ..events import ErrorReported
 from .base import VoiceProtocol
 from .http import (
     HttpRequest,
@@ -30,6 +31,7 @@ from .http import (
     TokenRequest,
     Upgrade,
     authorization,
+    credential_error,
     fill_path,
     for_display,
     json_response,
@@ -168,6 +170,16 @@ class WebSocketProtocol(VoiceProtocol):
     def socket_refused(cls, response: HttpResponse) -> RtcPeerError:
         """Make the error of an HTTP answer in the socket's place."""
         return refusal_error(response, "socket", credential="API key" if cls.profile.key_opens else "token")
+
+    def words_error(self, said: ErrorReported) -> RtcPeerError | None:
+        """Say what the server's ``error`` before it was ready means; ``None``: a close code has to tell.
+
+        The default knows words that refuse a credential.
+        """
+        credential = "password" if self.profile.token_stays else "token"
+        if self.ticket.is_key and self.ticket.token is not None:
+            credential = "API key"
+        return credential_error(said.message, credential)
 
     @classmethod
     def closing_error(cls, code: int | None, reason: str) -> RtcPeerError | None:

@@ -46,6 +46,9 @@ logger = logging.getLogger(__name__)
 SEND_DEADLINE = 10.0
 """Seconds for which a far end may take nothing at all."""
 
+CLOSE_AFTER_ERROR = 0.5
+"""Seconds that a server has to close the socket, with a code, once it said ``error`` instead of being ready."""
+
 READING_TURN = 0.002
 """Seconds of messages that are taken before it is somebody else's turn: other calls have slots of 5 ms."""
 
@@ -99,6 +102,7 @@ class WebSocketLink(Link):
         self._liveness = Liveness(watchdog, self._ask_for_life, listener.report, self._on_silent)
         self._asking: asyncio.Task[None] | None = None
         self._last_error = ""
+        self._refusing: asyncio.TimerHandle | None = None  # until the close code that goes with an early error
 
         self._chunker: Chunker | None = None
         self._ahead = False
@@ -344,6 +348,10 @@ class WebSocketLink(Link):
                 self._heartbeat.answered()
             case ErrorReported():
                 self._last_error = said.message
+                if self.protocol.side is Side.CLIENT and not self._ready.done():
+                    self._listener.on_said(said)
+                    self._on_early_error(said)
+                    return
             case Interrupted():
                 everything = self.protocol.profile.interrupt == "flush-all"
                 played = self._turns.interrupt(self.protocol.generation, self._loop.time(), everything=everything)
@@ -404,6 +412,8 @@ class WebSocketLink(Link):
 
     def _on_ready(self) -> None:
         _resolve(self._ready)
+        if self._refusing is not None:
+            self._refusing.cancel()
         if not self._ended:
             self._liveness.start()
 
@@ -464,7 +474,7 @@ class WebSocketLink(Link):
         closing = self._closing or SocketClosing(1000)
         try:
             async with asyncio.timeout(2 * CLOSE_DEADLINE):
-                await self._socket.close(code=closing.code, message=closing.reason.encode()[:123])
+                await self._socket.close(code=closing.code or 1000, message=closing.reason.encode()[:123])
         except (TimeoutError, OSError, aiohttp.ClientError, RuntimeError):
             self._abort()
         finally:
@@ -486,6 +496,8 @@ class WebSocketLink(Link):
 
     async def _stop(self) -> None:
         self._liveness.close()
+        if self._refusing is not None:
+            self._refusing.cancel()
         tasks = [*self._tasks, *self._impairment.tasks]
         if self._asking is not None:
             tasks.append(self._asking)
@@ -497,8 +509,12 @@ class WebSocketLink(Link):
 
     def _refuse(self, refused: RemoteProtocolError) -> None:
         """Hang up on who said what can't be had; ``close`` says why."""
+        if self._closing is not None:
+            return  # it was told, and says on what it likes
         closing = self.protocol.refusal_closing(refused) if isinstance(refused, RequestRefused) else None
         self.excuse(closing or SocketClosing(1008, str(refused)))
+        if closing is not None and closing.code is None:
+            return
         if self._greeted.done():
             self._listener.on_refused(str(refused))
             self._end("lost", f"hung up: {refused}", refused)
@@ -516,6 +532,8 @@ class WebSocketLink(Link):
         if self._ended:
             return
         error = self.protocol.closing_error(closing.code, self.protocol.redact(closing.reason))
+        if error is None and self._last_error and not self.was_ready:
+            error = ConnectionLost(f"the far end closed the socket with code {closing.code}")
         if error is None:
             self._end("remote", "the far end closed the socket")
             return
@@ -529,8 +547,20 @@ class WebSocketLink(Link):
         self._ended = True
         self._liveness.close()
         self.failure = failure or (ConnectionLost(detail) if reason == "lost" else None)
+        opening = self.protocol.side is Side.CLIENT and not self._ready.done()
         self._fail(self.failure or ConnectionLost(f"{detail} before it was open"))
-        self._listener.on_ended(reason, detail)
+        if not opening:  # otherwise whoever waits for it to be ready ends the session
+            self._listener.on_ended(reason, detail)
+
+    def _on_early_error(self, said: ErrorReported) -> None:
+        """Give up: the server said what is wrong instead of being ready. It need not close the socket."""
+        if (error := self.protocol.words_error(said)) is not None:
+            self._end("lost", str(error), error)
+        elif self._refusing is None:
+            self._refusing = self._loop.call_later(CLOSE_AFTER_ERROR, self._on_no_close)
+
+    def _on_no_close(self) -> None:
+        self._end("lost", f"the far end said before it was ready: {for_display(self._last_error)}")
 
     def _fail(self, failure: RtcPeerError) -> None:
         for future in (self._greeted, self._ready):

@@ -34,6 +34,7 @@ FAULT_ENDINGS: dict[str, dict[str, frozenset[str]]] = {
         "orbitali": frozenset({"ConnectionLost"}),
         "soca": frozenset({"AuthError"}),
     },
+    "bad-token": {_ALL: frozenset({"AuthError"})},
     "calls-500": {_ALL: frozenset({"ConnectionLost"}), "orga": frozenset({"SignalingError"})},
     "calls-html": {_ALL: frozenset({"SignalingError"}), "orga": frozenset({"RemoteProtocolError"})},
     "calls-slow": {_ALL: frozenset({"SignalingError"})},
