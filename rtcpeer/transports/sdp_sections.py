@@ -65,7 +65,8 @@ class Section:
                 section.attributes.append((name, value if colon else None))
             else:
                 section.lines.append(line)
-        section.mid = section.value("mid") or ""
+        mid = section.value("mid") or ""
+        section.mid = mid if re.fullmatch(r"\S*", mid) else ""
         section.rejected = int(section.port) == 0 and not section.has("bundle-only")
         return section
 

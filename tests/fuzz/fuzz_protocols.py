@@ -190,7 +190,9 @@ def session_config(data: bytes) -> None:
     found = _read(partial(parse_session_config, response))
     if found is not None:
         again = parse_session_config(session_config_response(found))
-        assert (found.ephemeral_token, found.ice_servers) == (again.ephemeral_token, again.ice_servers)
+        # An entry without a URL that a peer could use keeps its place when it is read, and is not passed on.
+        usable = tuple(server for server in found.ice_servers if server.urls)
+        assert (found.ephemeral_token, usable) == (again.ephemeral_token, again.ice_servers)
 
 
 def strict_json(data: bytes) -> None:

@@ -405,6 +405,7 @@ def test_the_order_of_the_media_line_is_that_of_preference():
         "a=fingerprint:md5 AB",
         "a=setup:sometimes",
         "a=mid",
+        "a=mid:one two",
         "c=IN IP4 0.0.0.0 ",
         "c=somewhere",
         "b=AS:30",
