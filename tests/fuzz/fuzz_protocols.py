@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ from rtcpeer.protocols.http import (
     parse_time,
     retry_after,
 )
+from rtcpeer.protocols.orga_http import ICE_SCHEMES
 from rtcpeer.protocols.orga_messages import readable
 from rtcpeer.protocols.session_config import parse_session_config, session_config_response
 from rtcpeer.protocols.strict_json import load_json
@@ -190,8 +192,9 @@ def session_config(data: bytes) -> None:
     found = _read(partial(parse_session_config, response))
     if found is not None:
         again = parse_session_config(session_config_response(found))
-        # An entry without a URL that a peer could use keeps its place when it is read, and is not passed on.
-        usable = tuple(server for server in found.ice_servers if server.urls)
+        # What has no URL that a peer could use keeps its place when it is read, and is not passed on.
+        urls = [tuple(url for url in server.urls if url.startswith(ICE_SCHEMES)) for server in found.ice_servers]
+        usable = tuple(replace(each, urls=kept) for each, kept in zip(found.ice_servers, urls, strict=True) if kept)
         assert (found.ephemeral_token, usable) == (again.ephemeral_token, again.ice_servers)
 
 
