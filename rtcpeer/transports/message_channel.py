@@ -48,6 +48,7 @@ class MessageChannel:
         self._on_close = on_close
         self._on_abuse = on_abuse
         self._oversize = 0
+        self._closing = False  # by us
 
     def create(self, pc: RTCPeerConnection) -> None:
         """Make it; before the offer, or the offer has no line for it."""
@@ -79,6 +80,7 @@ class MessageChannel:
                 raise LocalProtocolError(str(exc)) from exc
 
     def close(self) -> None:
+        self._closing = True
         if self.channel is not None:
             self.channel.close()
 
@@ -93,8 +95,13 @@ class MessageChannel:
         channel.on("message", self._on_message)
         channel.on("open", self._on_open)
         channel.on("close", self._on_close)
+        aiortc_compat.watch_closing(channel, self._on_closing)
         if channel.readyState == "open":
             self._on_open()
+
+    def _on_closing(self) -> None:
+        if not self._closing:
+            self._on_close()
 
     def _on_message(self, message: Message) -> None:
         try:

@@ -22,11 +22,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from stock import LABEL, STOCK, Tone, stock_peer
 
-from rtcpeer import ErrorReported, Session, Unsupported
+from rtcpeer import Closed, ErrorReported, Session, Unsupported
 from rtcpeer.audio.sources import ToneSource
 from rtcpeer.connecting import accept
 from rtcpeer.errors import RemoteProtocolError
 from rtcpeer.protocols import Orga, Side
+from rtcpeer.transports import aiortc_compat
 from rtcpeer.transports.webrtc import RtcLink
 
 Rewrite = Callable[[str], str]
@@ -313,3 +314,28 @@ async def test_a_caller_without_vp8_has_its_video_line_turned_down_and_is_heard(
         assert STOCK == pytest.approx(await hears(session), abs=5)
         assert "rejected" == session.stats()["negotiated"]["video"]
     assert "m=video 0 UDP/TLS/RTP/SAVPF 102\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:1\r\n" in ours
+
+
+# Goodbyes
+
+
+async def test_a_far_end_that_closes_its_channel_and_is_gone_the_next_moment_has_hung_up():
+    async with stock_peer() as pc:
+        pc.addTrack(Tone())
+        channel = pc.createDataChannel(LABEL)
+        await pc.setLocalDescription()
+        session, ours = await accept(Orga(Side.SERVER), pc.localDescription.sdp)
+        await pc.setRemoteDescription(RTCSessionDescription(ours, "answer"))
+        async with asyncio.timeout(DEADLINE):
+            await session.opened()
+        await until(lambda: channel.readyState == "open")
+        channel.close()
+        await asyncio.sleep(0)  # the reset leaves, and nothing after it
+        aiortc_compat.mute(pc)
+
+        async with asyncio.timeout(DEADLINE):
+            closed = [event async for event in session][-1]
+
+        assert isinstance(closed, Closed)
+        assert "remote" == closed.reason
+        await session.close()

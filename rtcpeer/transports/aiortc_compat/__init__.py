@@ -9,7 +9,7 @@ from __future__ import annotations
 from . import names
 from .asking import ask_binding, explained, try_allocation
 from .audio import AudioReceiver, AudioSender
-from .channel import BoundedStream, ReassemblyBounds, guard_channel
+from .channel import BoundedStream, ReassemblyBounds, guard_channel, watch_closing
 from .checks import check_quickly
 from .closing import close_in_one_task, say_goodbye, survive_the_end_of_the_loop, tear_down
 from .connecting import watch_connecting
@@ -63,6 +63,7 @@ __all__ = [
     "take_any_certificate",
     "tear_down",
     "try_allocation",
+    "watch_closing",
     "watch_connecting",
     "watch_life",
     "watch_send_errors",

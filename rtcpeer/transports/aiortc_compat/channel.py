@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from aiortc import RTCPeerConnection
+from aiortc import RTCDataChannel, RTCPeerConnection
 from aiortc.rtcdtlstransport import SSL  # type: ignore[attr-defined]  # pyOpenSSL's, which is no dependency of ours
 from aiortc.rtcsctptransport import (
     SCTP_DATA_FIRST_FRAG,
@@ -93,6 +93,23 @@ def guard_channel(
     sctp._receive_data_chunk = receive_chunk_within_bounds
     sctp._data_channel_receive = receive_message_guarded
     sctp._send_chunk = send_chunk_while_connected
+
+
+def watch_closing(channel: RTCDataChannel, on_closing: Callable[[], None]) -> None:
+    """Call back as soon as either side begins to close the channel.
+
+    Works around "close" coming only once our own answer to the far end's reset was answered, too (RFC 8831, 6.7): a
+    far end that ends its connection right behind the reset would pass for one that was lost.
+    """
+    private: Any = channel
+    set_state = private._setReadyState
+
+    def set_and_tell(state: str) -> None:
+        set_state(state)
+        if state == "closing":
+            on_closing()
+
+    private._setReadyState = set_and_tell
 
 
 class ReassemblyBounds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aioice.ice import Connection, StunProtocol
 from aioice.stun import Transaction
 from aioice.turn import TurnClientMixin, TurnTransport
-from aiortc import RTCPeerConnection
+from aiortc import RTCDataChannel, RTCPeerConnection
 from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsTransport
 from aiortc.rtcicetransport import RTCIceTransport
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
@@ -71,6 +71,7 @@ PRIVATE: dict[type, tuple[str, ...]] = {
         "_validate_peer_identity",
         "_write_ssl",
     ),
+    RTCDataChannel: ("_setReadyState",),
     RTCSctpTransport: (
         "_advertised_rwnd",
         "_data_channel_receive",
