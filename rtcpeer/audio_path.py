@@ -19,7 +19,7 @@ from .audio.level import SILENCE, SILENT, Level, level_of
 from .audio.outgoing import Outgoing
 from .audio.reader import Heard
 from .audio.vad import VoiceDetector
-from .events import ErrorReported, Event, Speaker, SpeechStarted, SpeechStopped, TurnMeasured
+from .events import ErrorReported, Event, ResponseCompleted, Speaker, SpeechStarted, SpeechStopped, TurnMeasured
 from .formats import FRAME_DURATION, VOICE
 from .gaps import Gaps
 from .latency import TurnMeter
@@ -151,6 +151,7 @@ class AudioPath:
             marked_early=tracker.marked_early,
             spoke_at=spoke_at,
             in_order=self._cut_by_link,
+            has_turns=ResponseCompleted in link.protocol.speaks[Side.SERVER],
         )
         return None if known else played
 

@@ -11,6 +11,8 @@ from .events import Event, Interrupted, ResponseCompleted, TranscriptCompleted
 
 _SHORT = 0.2
 """Seconds of silence that are enough where something else says that the answer is over."""
+_PAUSE = 0.4
+"""Seconds of silence that end what was cut short of a sound that has no turns, such as a computer's."""
 _EARLY = 0.5
 """Seconds after its mark in which an answer's last sound may come; with more, it was marked before it was heard."""
 
@@ -26,6 +28,7 @@ class Muting:
         self._given_up = False
         self._answered = False
         self._in_order = False
+        self._has_turns = True
         self._spoke_at: float | None = None
         self._yielded: bool | None = None  # None: not known yet
 
@@ -47,6 +50,7 @@ class Muting:
         marked_early: bool = False,
         spoke_at: float | None,
         in_order: bool = False,
+        has_turns: bool = True,
     ) -> None:
         """The agent is cut short at ``t``.
 
@@ -56,8 +60,9 @@ class Muting:
             marked_early: It was marked before anything was heard of it, which says nothing of its end.
             spoke_at: When we were heard last, if we have spoken since it began.
             in_order: Its audio comes in the same stream as its events, and as fast as it likes.
+            has_turns: The protocol marks where an agent's turn is done.
         """
-        self._began, self._in_order = t, in_order
+        self._began, self._in_order, self._has_turns = t, in_order, has_turns
         self._last_audible = t if last_audible is None else last_audible
         self._marked, self._next_marked, self._early = marked, False, marked_early
         self._given_up = self._answered = False
@@ -99,6 +104,8 @@ class Muting:
 
     def _needed(self) -> float:
         """Return how long it has to be quiet."""
+        if not self._has_turns:
+            return _PAUSE
         if self._given_up or self._answered or self._next_marked or self._yielded:
             return _SHORT
         if self._marked is not None and not self._early and self._last_audible <= self._marked + _EARLY:
