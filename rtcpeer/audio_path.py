@@ -177,6 +177,8 @@ class AudioPath:
         # Of what a link drops by itself, the last 5 ms are faded out.
         if self._cut_by_link:
             return playout
+        if audible:
+            link.note_interrupted(len(playout.samples))
         return PlayoutFrame(np.zeros_like(playout.samples), "silence", None, SILENT, delay=playout.delay)
 
     def _tick(self, number: int, now: float) -> None:

@@ -169,6 +169,9 @@ class Link(ABC):
         """Seconds of the far end's turn that came ahead of their time and wait to be heard."""
         return 0.0
 
+    def note_interrupted(self, samples: int) -> None:  # noqa: B027 — not every link counts
+        """Count samples that came out of ``hear`` and were not handed on, because their turn was cut off."""
+
     @property
     def played(self) -> float | None:
         """Seconds of the far end's turn that were really handed on; ``None``: this transport knows no turns."""

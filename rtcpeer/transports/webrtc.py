@@ -392,6 +392,10 @@ class RtcLink(Link):
         assert self._playout is not None, "a link that does not decode has nothing to hear"
         return self._playout.get(now)
 
+    def note_interrupted(self, samples: int) -> None:
+        if self._playout is not None:
+            self._playout.stats.interrupted_samples += samples
+
     def adapt(self) -> None:
         if self._voice is not None and self._reports is not None and self._reports.fraction_lost is not None:
             self._voice.adapt(self._reports.fraction_lost)

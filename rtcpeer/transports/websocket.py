@@ -254,6 +254,9 @@ class WebSocketLink(Link):
             self._playout.flush(self._loop.time(), rest=True)
         return self._holds_turns
 
+    def note_interrupted(self, samples: int) -> None:
+        self._playout.stats.interrupted_samples += samples
+
     @property
     def cut(self) -> bool:
         return self._playout.cut
