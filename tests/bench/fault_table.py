@@ -4,7 +4,7 @@ The caller is the system under test, each in a process of its own; the far end i
 is measured is said in docs/reliability.md, whose table this program writes. Nothing is asserted: a benchmark informs,
 tests decide. Linux; root for what breaks between two hosts, coturn for relays, Node for libwebrtc.
 
-    python tests/bench/fault_table.py [--quick] [--only connecting,password,hosts,killed,muted] [--docs docs]
+    python tests/bench/fault_table.py [--quick] [--only connecting,libwebrtc,…] [--docs docs]
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from rich.console import Console
 TESTS = Path(__file__).parents[1]
 sys.path[1:1] = [str(TESTS / "interop"), str(TESTS)]  # where the real parts are started
 
-from faults.connecting import first_sounds, wrong_password  # noqa: E402
+from faults.connecting import first_sounds, first_sounds_of_libwebrtc, wrong_password  # noqa: E402
 from faults.endings import killed, muted  # noqa: E402
 from faults.hosts import broken_calls  # noqa: E402
 from faults.report import cells, console_table, write_markdown  # noqa: E402
 from faults.rows import Row  # noqa: E402
 
 NODE_PARTS = TESTS / "interop" / "node_modules" / "@roamhq" / "wrtc"
-GROUPS = ("connecting", "password", "hosts", "killed", "muted")
+GROUPS = ("connecting", "libwebrtc", "password", "hosts", "killed", "muted")
 
 
 async def _one(row: Any) -> AsyncIterator[Row]:
@@ -53,6 +53,7 @@ async def measure(groups: list[str], quick: bool, node: bool, console: Console) 
     with tempfile.TemporaryDirectory(prefix="fault-table-") as folder:
         plans = {
             "connecting": lambda: first_sounds(repeats),
+            "libwebrtc": lambda: first_sounds_of_libwebrtc(repeats),
             "password": lambda: _one(wrong_password({"rtcpeer": short, "aiortc": 1})),
             "hosts": lambda: broken_calls(dict.fromkeys(two, long)),
             "killed": lambda: _one(killed(dict.fromkeys(two, long), Path(folder))),

@@ -1,5 +1,5 @@
 // The Orga service played by libwebrtc, written from the vendor's public documentation: node wrtc_server.js '{…}'
-// Options: apiKey, frequency (Hz of the tone it sends).
+// Options: apiKey, frequency (Hz of the tone it sends), iceServers (what it tells callers to use).
 // stdout: one JSON object a line: listening, secret, ice, call (the body that was posted), state, open, message (of the
 //   channel), heard, seen (one for each frame of video), failed.
 // stdin: {"do": "send", "message": …} on the channel, {"do": "mute"} and {"do": "unmute"} take the track away and give it
@@ -11,7 +11,7 @@ const http = require("node:http");
 const { RTCPeerConnection } = require("@roamhq/wrtc");
 const { Ear, Eye, Tone, gathered, listenToParent, tell } = require("./wrtc_audio.js");
 
-const { apiKey, frequency } = JSON.parse(process.argv[2]);
+const { apiKey, frequency, iceServers = [] } = JSON.parse(process.argv[2]);
 const tokens = new Set();
 let call; // the one that stdin speaks of
 
@@ -47,7 +47,7 @@ const routes = {
   "GET /v1/realtime/ice-config": (request) => {
     ephemeralToken(request);
     tell("ice");
-    return { iceServers: [] };
+    return { iceServers };
   },
 
   "POST /v1/realtime/calls": async (request, body) => {
@@ -60,6 +60,7 @@ const routes = {
     }
     tokens.delete(token); // one session a token
     tell("call", { body });
+    call?.close();
     call = new Call();
     return call.answer(body.offer);
   },

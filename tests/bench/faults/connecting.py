@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
+from parts import Node
 from test_coturn import SECRET, coturn
+
+from rtcpeer.auth import turn_credentials
 
 from .caller import Caller, callers, same_words, told_since
 from .rows import Cell, Outcome, Row
@@ -33,6 +38,31 @@ async def first_sounds(repeats: Mapping[str, int]) -> AsyncIterator[Row]:
         async with coturn(SECRET) as url, mock("--ice-server", url, "--turn-secret", f"not {SECRET}") as server:
             fault = "wrong TURN password, other paths allowed"
             yield await _first_sound(everybody, repeats, fault, None, server.url, "all")
+
+
+async def first_sounds_of_libwebrtc(repeats: Mapping[str, int]) -> AsyncIterator[Row]:
+    """Yield the rows of how long it takes until a far end is heard that is libwebrtc: it writes SDP as browsers do."""
+    async with callers(repeats, 1) as everybody:
+
+        async def row(fault: str, goal: float, servers: list[dict[str, Any]], policy: str, times: int = 99) -> Row:
+            async with Node.run("wrtc_server.js", apiKey=KEY, frequency=660, iceServers=servers) as node:
+                port = (await node.wait_for("listening"))["port"]
+                reading = asyncio.create_task(node.drain())
+                try:
+                    fewer = {system: min(each, times) for system, each in repeats.items()}
+                    name = f"{fault}; the far end is libwebrtc"
+                    return await _first_sound(everybody, fewer, name, goal, f"http://127.0.0.1:{port}", policy)
+                finally:
+                    reading.cancel()
+                    await asyncio.gather(reading, return_exceptions=True)
+
+        yield await row("none", 0.15, [], "all")
+        with dead_stun() as url:
+            yield await row("a dead STUN server in the list", 0.5, [{"urls": [url]}], "all", 1)
+        async with coturn(SECRET) as url:
+            username, credential = turn_credentials(SECRET, user="bench", now=time.time())
+            servers = [{"urls": [url], "username": username, "credential": credential}]
+            yield await row("relay only, by coturn over UDP", 0.3, servers, "relay")
 
 
 async def _first_sound(
