@@ -128,6 +128,10 @@ class Deliveries:
         self._iteration = ref(iteration)
         return iteration
 
+    def _forget(self, iteration: Iteration) -> None:
+        if self._iteration is not None and self._iteration() is iteration:
+            self._iteration = None
+
     async def _next(self) -> Said:
         while True:
             if self._missed:
@@ -151,3 +155,7 @@ class Iteration:
 
     async def __anext__(self) -> Said:
         return await self._deliveries._next()
+
+    async def aclose(self) -> None:
+        """Let another begin, as ``contextlib.aclosing`` does; without it this one ends when nobody holds it."""
+        self._deliveries._forget(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
@@ -106,6 +107,16 @@ async def test_an_iteration_goes_on_where_the_one_before_was_left() -> None:
         break
 
     assert [Unknown("b"), Closed("local")] == await rest(deliveries)
+
+
+async def test_an_iteration_that_was_closed_lets_another_begin_while_somebody_holds_it() -> None:
+    log, deliveries = made()
+    log.append(0, Unknown("a"))
+    log.append(0, Closed("local"))
+    async with aclosing(deliveries.iterate()) as held:
+        assert Unknown("a") == await anext(held)
+
+    assert [Closed("local")] == await rest(deliveries)
 
 
 async def test_two_iterations_at_a_time_are_one_too_many() -> None:

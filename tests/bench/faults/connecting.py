@@ -41,7 +41,7 @@ async def first_sounds(repeats: Mapping[str, int]) -> AsyncIterator[Row]:
 
 
 async def first_sounds_of_libwebrtc(repeats: Mapping[str, int]) -> AsyncIterator[Row]:
-    """Yield the rows of how long it takes until a far end is heard that is libwebrtc: it writes SDP as browsers do."""
+    """Yield the rows of how long it takes until a far end is heard that is libwebrtc: its SDP is that of browsers."""
     async with callers(repeats, 1) as everybody:
 
         async def row(fault: str, goal: float, servers: list[dict[str, Any]], policy: str, times: int = 99) -> Row:

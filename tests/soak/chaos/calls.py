@@ -196,9 +196,10 @@ class Caller:
         """Until the time is up or the call is over."""
         with suppress(TimeoutError, ConnectionLost):
             async with asyncio.timeout(plan.seconds):
-                async with aclosing(aiter(session)) as events:  # type: ignore[type-var]
-                    async for event in events:
-                        if isinstance(event, Reconnecting) and plan.ending == "close-while-reconnecting":
+                # What an act waits for is not handed out a second time: here is what happened, for everybody.
+                async with aclosing(session.events.read()) as entries:
+                    async for entry in entries:
+                        if isinstance(entry.said, Reconnecting) and plan.ending == "close-while-reconnecting":
                             return
 
     async def _be_hung_up_on(self, session: Session, mock: Mock) -> None:
@@ -331,14 +332,14 @@ async def _read(session: Session, how: str) -> None:
         case "packets":
             await _some(session.packets, 150)
         case "events":
-            await _some(session, 10_000)
+            await _some(session.events.read(), 10_000)
         case "stalled-reader":
             reader = aiter(session.audio)
             with suppress(StopAsyncIteration):
                 await anext(reader)
             await session.wait_for(Closed)
         case "stalled-events":
-            events = aiter(session)
+            events = session.events.read()
             await anext(events)
             await session.wait_for(Closed)
         case _:
