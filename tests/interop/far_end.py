@@ -98,8 +98,6 @@ class FarEnd:
     """What it needs. The version of the first is the far end's."""
     options: Mapping[str, Any] = field(default_factory=dict)
     roles: Sequence[Role] = ("answer", "offer")
-    checks: bool = True
-    """It sends ICE checks of its own: without its candidates it can still be found by them."""
     variant: bool = False
     """Another way to use one that is listed already: the whole matrix has it alone."""
     echoes: bool = False
@@ -149,8 +147,10 @@ _GSTREAMER = Installed(
 
 _JANUS = (sys.executable, "janus.py")
 _HAS_JANUS = Installed(("sh", "-c", "command -v janus && { janus --version || true; }"), "janus")
-_VIDEOCALL = "Plugin videocall: a stock aiortc behind it sounds and listens"
-_LITE = "The same, ICE-lite: it sends no checks, and so cannot be found without its candidates"
+_VIDEOCALL = (
+    "Plugin videocall: a stock aiortc behind it sounds and listens. It leaves opening a channel to its clients, "
+    "and so can call nobody who waits for one"
+)
 
 FAR_ENDS: Mapping[str, FarEnd] = {
     far_end.name: far_end
@@ -168,15 +168,8 @@ FAR_ENDS: Mapping[str, FarEnd] = {
             [_GSTREAMER],
             note="webrtcbin; its certificate is RSA. Of a call's end it notices RTCP's BYE alone",
         ),
-        FarEnd("janus", _JANUS, [_HAS_JANUS], note=_VIDEOCALL),
-        FarEnd(
-            "janus-lite",
-            _JANUS,
-            [_HAS_JANUS],
-            {"ice_lite": True},
-            checks=False,
-            note="The same, ICE-lite: it sends no checks",
-        ),
+        FarEnd("janus", _JANUS, [_HAS_JANUS], roles=("answer",), note=_VIDEOCALL),
+        FarEnd("janus-lite", _JANUS, [_HAS_JANUS], {"ice_lite": True}, roles=("answer",), note="The same, ICE-lite"),
     )
 }
 

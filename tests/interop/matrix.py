@@ -237,7 +237,7 @@ async def measure(far_ends: Sequence[FarEnd], columns: Mapping[str, Column], fol
                 continue
             row.version = far_end.version()
             for name, column in columns.items():
-                if column.role in far_end.roles and (column.candidates or far_end.checks):
+                if column.role in far_end.roles:
                     row.cells[name] = await cell(hosts, far_end, column, folder)
                     print(f"{far_end.name} {column.title}: {row.cells[name]}", flush=True)
     return rows

@@ -1,8 +1,8 @@
 """A Janus gateway as a far end; README.md says what it speaks. Option ``ice_lite``: it sends no checks of its own.
 
 What is called, or calls, is Janus: its ICE, DTLS, SRTP and SCTP. Its plugin videocall passes the media on to a stock
-aiortc on the same host, which sends the tone, listens, and has the data channel. When Janus calls, it opens a channel
-with the first message that is to go through it.
+aiortc on the same host, which sends the tone, listens, and has the data channel. It is called only: Janus opens a
+channel once its client has opened one, and our mock opens none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import secrets
 import sys
 import tempfile
@@ -150,27 +149,13 @@ class Inner:
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.pc.addTrack(Tone(tone))
         self.channel: RTCDataChannel | None = None
-        self._opened, self._heard = asyncio.Event(), asyncio.Event()
         self._listening: set[asyncio.Task[None]] = set()
         self.pc.on("track", self._on_track)
 
     def open_channel(self) -> None:
         channel = self.channel = self.pc.createDataChannel(LABEL)
-        channel.on("open", self._opened.set)
+        channel.on("open", lambda: say("open", label=LABEL))
         channel.on("message", lambda text: say("message", text=text))
-
-    async def say_open(self, *, calls: bool) -> None:
-        """Say that the channel is open; when Janus calls, have it open the channel first.
-
-        One that it opens before its SCTP is up stays closed for good, and it does not say when SCTP is up: it is by
-        the time that half a second of sound has come.
-        """
-        await self._opened.wait()
-        assert self.channel is not None
-        if calls:
-            await self._heard.wait()
-            self.channel.send('{"type": "note", "text": "the channel is opened by this"}')
-        say("open", label=LABEL)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         if track.kind == "audio":
@@ -183,7 +168,6 @@ class Inner:
             assert isinstance(frame, av.AudioFrame)
             heard.append(frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, :1])
             if len(heard) == 25:
-                self._heard.set()
                 sound = spectrum.as_float(np.concatenate(heard).astype(np.int16))
                 found = Sound(sound, frame.sample_rate)
                 # A sine of full scale is 0 dBFS, here as in ``Sound``.
@@ -215,26 +199,11 @@ class Call:
                 await self._peer.pc.setLocalDescription(await self._peer.pc.createAnswer())
                 await self._inner.send("accept", _as_jsep(self._peer.pc.localDescription))
                 say("answer", sdp=(await self._outer.wait_for("accepted"))["jsep"]["sdp"])
-            case {"do": "offer"}:
-                self._peer.open_channel()
-                await self._peer.pc.setLocalDescription(await self._peer.pc.createOffer())
-                await self._inner.send("call", _as_jsep(self._peer.pc.localDescription), username="outer")
-                sdp = (await self._outer.wait_for("incomingcall"))["jsep"]["sdp"]
-                if not self._options.get("candidates", True):
-                    sdp = re.sub(r"(?m)^a=(candidate:|end-of-candidates).*\r?\n", "", sdp)
-                say("offer", sdp=sdp)
-            case {"do": "accept", "sdp": sdp}:
-                await self._outer.send("accept", {"type": "answer", "sdp": sdp})
-                answer = (await self._inner.wait_for("accepted"))["jsep"]
-                await self._peer.pc.setRemoteDescription(RTCSessionDescription(**_only_sdp(answer)))
             case {"do": "send", "text": text}:
                 assert self._peer.channel is not None
                 self._peer.channel.send(text)
             case {"do": "close"}:
                 await self._inner.send("hangup")
-
-    async def say_open(self) -> None:
-        await self._peer.say_open(calls=self._options["role"] == "offer")
 
     async def watch(self) -> None:
         """Say when Janus finds that the far end is gone."""
@@ -283,8 +252,8 @@ async def main(options: dict[str, Any]) -> None:
                 await call.obey(order)
             except Exception as exc:
                 say("failed", error=f"{type(exc).__name__}: {exc}")
-            if order["do"] in ("answer", "accept"):
-                tasks |= {asyncio.create_task(call.watch()), asyncio.create_task(call.say_open())}
+            if order["do"] == "answer":
+                tasks.add(asyncio.create_task(call.watch()))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
